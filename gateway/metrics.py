@@ -1,0 +1,168 @@
+"""Every metric of the gateway, in one place: base units, `_total` on counters, closed label sets.
+
+No key, prompt, URL or end user is ever a label. Tenants are bounded: the first 200 that are named keep their name, the
+rest are `other`, so that a thousand tenants do not become a thousand series of every metric.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+TENANTS_NAMED = 200
+
+_MICROS_PER_YUAN = 1_000_000
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
+_OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class TenantLabels:
+    """Which tenants appear under their own name."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+
+    def name(self, *tenants: str) -> None:
+        """Give these tenants labels of their own, in this order, while there is room."""
+        for tenant in tenants:
+            if len(self._named) < TENANTS_NAMED:
+                self._named.add(tenant)
+
+    def of(self, tenant: str | None) -> str:
+        """Return the label of a tenant: its name, `other`, or `none` for a caller who is nobody."""
+        if tenant is None:
+            return "none"
+        self.name(tenant)
+        return tenant if tenant in self._named else "other"
+
+
+class Metrics:
+    """The instruments, built once by the composition root and handed to the parts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()
+        self.registry = registry
+        self.tenants = TenantLabels()
+        self.requests = Counter(
+            "gateway_requests_total",
+            "Requests for an image by outcome.",
+            ("tenant", "model", "outcome"),
+            registry=registry,
+        )
+        self.images = Counter(
+            "gateway_images_total",
+            "Images by outcome: generated (and given to the caller) or failed.",
+            ("tenant", "model", "provider", "outcome"),
+            registry=registry,
+        )
+        self._cost = Counter(
+            "gateway_cost_yuan_total",
+            "What settled generations cost, from the same bill as the ledger.",
+            ("tenant", "model", "provider"),
+            registry=registry,
+        )
+        self._cost_saved = Counter(
+            "gateway_cost_saved_yuan_total",
+            "What replies from the cache or a shared generation would have cost.",
+            ("tenant", "model"),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "gateway_request_seconds",
+            "From first byte to reply, generations only.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.upstream_seconds = Histogram(
+            "gateway_upstream_seconds",
+            "From sending a generation upstream to its whole answer, all attempts.",
+            ("provider",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.overhead_seconds = Histogram(
+            "gateway_overhead_seconds",
+            "What the gateway itself added: the request's time less upstream's.",
+            buckets=_OVERHEAD,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "gateway_in_flight_generations",
+            "Generations being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._budget_limit = self._budget("gateway_budget_limit_yuan", "The budget of a tenant for a window.", registry)
+        self._budget_spent = self._budget("gateway_budget_spent_yuan", "What is spent of the window.", registry)
+        self._budget_held = self._budget("gateway_budget_held_yuan", "What reserved generations hold of it.", registry)
+        self.generations_unknown = Gauge(
+            "gateway_generations_unknown",
+            "Generations whose outcome is unknown and whose hold stays.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.rate_limited = Counter(
+            "gateway_rate_limited_total",
+            "Refusals by a limit, counted also where the limit is in shadow mode.",
+            ("tenant", "limit"),
+            registry=registry,
+        )
+        self.kept_bytes = Counter("gateway_kept_bytes_total", "Bytes of images put into the store.", registry=registry)
+        self.keep_failures = Counter(
+            "gateway_keep_failures_total",
+            "Paid images that could not be kept, by cause: fetch, image, store.",
+            ("cause",),
+            registry=registry,
+        )
+        self.spool_images = Gauge(
+            "gateway_spool_images",
+            "Images in the local spool, waiting for the store.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.unusable_costs = Counter(
+            "gateway_unusable_costs_total",
+            "Settled at the quote because upstream named no cost that could be one.",
+            ("model",),
+            registry=registry,
+        )
+        self.upstream_attempts = Counter(
+            "gateway_upstream_attempts_total",
+            "Calls to upstream by account (its place in the configuration) and result.",
+            ("account", "result"),
+            registry=registry,
+        )
+        self.upstream_breaker_open = Gauge(
+            "gateway_upstream_breaker_open",
+            "1 while an account is not used: its breaker is open or its key was refused.",
+            ("account",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.redis_up = Gauge(
+            "gateway_redis_up", "1 while Redis answers.", registry=registry, multiprocess_mode="livemin"
+        )
+        self.redis_fallbacks = Counter(
+            "gateway_redis_fallbacks_total", "Answers given without Redis, by part.", ("part",), registry=registry
+        )
+        self.event_loop_stall_seconds = Histogram(
+            "gateway_event_loop_stall_seconds",
+            "How late the event loop woke up, sampled ten times a second.",
+            buckets=_OVERHEAD,
+            registry=registry,
+        )
+
+    @staticmethod
+    def _budget(name: str, text: str, registry: CollectorRegistry) -> Gauge:
+        return Gauge(name, text, ("tenant", "window"), registry=registry, multiprocess_mode="mostrecent")
+
+    def add_cost(self, tenant: str, model: str, provider: str, micros: int) -> None:
+        """Count a bill, given in micro-yuan."""
+        self._cost.labels(self.tenants.of(tenant), model, provider).inc(micros / _MICROS_PER_YUAN)
+
+    def add_cost_saved(self, tenant: str, model: str, micros: int) -> None:
+        """Count what a repeat did not cost, given in micro-yuan."""
+        self._cost_saved.labels(self.tenants.of(tenant), model).inc(micros / _MICROS_PER_YUAN)
+
+    def set_budget(self, tenant: str, window: str, *, limit: int, spent: int, held: int) -> None:
+        """Show a budget as the ledger has it, given in micro-yuan."""
+        label = self.tenants.of(tenant)
+        for gauge, micros in ((self._budget_limit, limit), (self._budget_spent, spent), (self._budget_held, held)):
+            gauge.labels(label, window).set(micros / _MICROS_PER_YUAN)
