@@ -33,7 +33,7 @@ class GatewayError(Exception):
 
 
 class InvalidRequest(GatewayError):
-    """A parameter or the body breaks the contract (CONTRACT.md 15)."""
+    """A parameter or the body breaks the contract."""
 
     status, outcome = 400, "invalid"
     public = "Invalid request"

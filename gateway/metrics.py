@@ -37,7 +37,7 @@ class Metrics:
     """The instruments, built once by the composition root and handed to the parts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call] -- the package leaves it untyped
         self.registry = registry
         self.tenants = TenantLabels()
         self.requests = Counter(
@@ -66,7 +66,7 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "gateway_request_seconds",
-            "From first byte to reply, generations only.",
+            "Generations, from first byte to reply.",
             buckets=_SECONDS,
             registry=registry,
         )
