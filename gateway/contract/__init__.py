@@ -1,0 +1,52 @@
+"""The contract of `POST /images/generate`: what a request may say, and the exact words in which it is refused.
+
+Strict in what it accepts: a body becomes a frozen `GenerateAsk`, or a `Violation` whose text is public. The document
+is that of the API this gateway mirrors, https://api.atalk-ai.com/api-docs/api/image-generation.
+"""
+
+from gateway.contract.addresses import Address, is_public, is_reachable, read_host
+from gateway.contract.ask import (
+    FIELDS,
+    MAX_REFERENCES,
+    OPTIONS,
+    REFERENCE_FIELDS,
+    GenerateAsk,
+    ModelRules,
+    Reference,
+    ReferenceBytes,
+    ReferenceLink,
+)
+from gateway.contract.headers import bearer, is_plain_json
+from gateway.contract.picture import Header, read_header
+from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, read_ask
+from gateway.contract.references import MAX_REFERENCE_BYTES, MAX_REFERENCE_PIXELS, read_reference
+from gateway.contract.violation import Violation
+
+__all__ = [
+    "ASPECT_RATIOS",
+    "FIELDS",
+    "MAX_REFERENCES",
+    "MAX_REFERENCE_BYTES",
+    "MAX_REFERENCE_PIXELS",
+    "OPTIONS",
+    "OUTPUT_FORMATS",
+    "REFERENCE_FIELDS",
+    "SAFETY_TOLERANCES",
+    "SEEDS",
+    "Address",
+    "GenerateAsk",
+    "Header",
+    "ModelRules",
+    "Reference",
+    "ReferenceBytes",
+    "ReferenceLink",
+    "Violation",
+    "bearer",
+    "is_plain_json",
+    "is_public",
+    "is_reachable",
+    "read_ask",
+    "read_header",
+    "read_host",
+    "read_reference",
+]
