@@ -1,0 +1,153 @@
+"""One way to SQL for SQLite and PostgreSQL: a transaction is a plain function of a connection.
+
+`read` and `write` run such a function off the event loop: SQLite in threads of its own (one writer connection, since it
+has one writer anyway), PostgreSQL through asyncpg. A transaction is thus one hop, not one for each statement, and the
+functions that hold the SQL are the same for both. Out of reach or too slow: LedgerUnavailable, raised here alone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from gateway.errors import LedgerUnavailable
+
+Result = TypeVar("Result")
+
+BUSY_TIMEOUT_MS = 10_000
+READERS = 4
+
+
+class Database(Protocol):
+    """A place to run transactions in."""
+
+    dialect: str
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in a transaction that only reads. Raises LedgerUnavailable."""
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in a transaction and commit it durably. Raises LedgerUnavailable."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+def open_database(url: str) -> Database:
+    """Make the database of a `sqlite:///…` or `postgresql://…` URL; nothing is contacted yet."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SQLite(parsed)
+    return PostgreSQL(parsed)
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a database file."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+class SQLite:
+    """A file in WAL mode with synchronous=FULL: a commit that returned survives a power cut."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: URL) -> None:
+        self._writer = self._engine(url, "BEGIN IMMEDIATE")
+        self._reader = self._engine(url, "BEGIN", pool_size=READERS)
+        self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
+        self._read_threads = ThreadPoolExecutor(READERS, "sqlite-read")
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, _run, self._reader, work)
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, _run, self._writer, work)
+
+    async def close(self) -> None:
+        self._write_thread.shutdown()
+        self._read_threads.shutdown()
+        self._writer.dispose()
+        self._reader.dispose()
+
+    @staticmethod
+    def _engine(url: URL, begin: str, **pool: Any) -> Engine:
+        options: dict[str, Any] = pool or {"poolclass": StaticPool}
+        engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None}, **options)
+
+        @event.listens_for(engine, "connect")
+        def _configure(connection: Any, _record: object) -> None:
+            for pragma in (
+                f"busy_timeout = {BUSY_TIMEOUT_MS}",
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+
+def _run(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except OperationalError as error:
+        raise _unavailable(error) from error
+
+
+class PostgreSQL:
+    """A server that several processes share."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=8,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=False,
+            connect_args={"timeout": 5, "command_timeout": 10},
+        )
+
+    async def read(self, work: Callable[[Connection], Result]) -> Result:
+        return await self._run(work)
+
+    async def write(self, work: Callable[[Connection], Result]) -> Result:
+        return await self._run(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def _run(self, work: Callable[[Connection], Result]) -> Result:
+        try:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
+            raise _unavailable(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise _unavailable(error) from error
+            raise
+
+
+def _unavailable(error: Exception) -> LedgerUnavailable:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return LedgerUnavailable(detail=f"{type(cause).__name__}: {cause}", retry_after=5)
+
+
+def ping(connection: Connection) -> None:
+    """Ask the database for nothing."""
+    connection.execute(text("SELECT 1"))

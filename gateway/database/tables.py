@@ -1,0 +1,113 @@
+"""The tables. Times are epoch milliseconds, money is micro-yuan, both 64-bit; lists and settings are JSON text.
+
+The schema lives in `migrations/`; this file is what the code reads and writes, and a test holds the two together.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("policy", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("label", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("policy", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("heartbeat_at", BigInteger, nullable=False),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
+    Column("key_id", String(40), nullable=False),
+    Column("process_id", String(40), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("bill", String(10)),
+    Column("day", String(10), nullable=False),
+    Column("model", String(100), nullable=False),
+    Column("answered_model", String(100)),
+    Column("provider", String(100), nullable=False),
+    Column("account", String(20)),
+    Column("quote", BigInteger, nullable=False),
+    Column("cost", BigInteger),
+    Column("images_generated", Integer),
+    Column("images_failed", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("ask", Text, nullable=False),
+    Column("reply", Text),
+    Column("failure", Text),
+    Index("generations_of_tenant", "tenant_id", "id"),
+    Index("generations_open", "state", "process_id"),
+    Index("generations_by_day", "day", "tenant_id"),
+    UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
+)
+"""The ledger: a row a generation, never deleted. `day` is the local day of the reservation, which reports and budgets
+go by; `failure` is the private reason where there is no reply."""
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("scope", String(40), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("start", String(10), primary_key=True),
+    Column("spent", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+)
+"""What a scope (a tenant) spent and holds in a window: the day `2026-11-22`, the month `2026-11`, the total (``)."""
+
+images = Table(
+    "images",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("generation_id", ForeignKey("generations.id"), nullable=False),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("media_type", String(20), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("generation_id", "position", name="images_of_generation"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(100), nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+)
+"""Who changed which tenant, key, policy or unknown generation, when, from what to what."""

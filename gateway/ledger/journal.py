@@ -1,0 +1,108 @@
+"""What waits for SQL: settlements that could not be committed, in an fsynced file until they are.
+
+One file a process in `journal/` of the data directory. It is appended to when SQL is away, emptied when all of it is
+committed, and taken over by the next process that starts there if this one dies.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.ledger.bill import Bill
+from gateway.ledger.records import Abandonment, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledImage:
+    """An ImageRecord read back from the journal."""
+
+    name: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+
+
+class Journal:
+    """The file of one process. Entries are in memory too, in the order they came."""
+
+    def __init__(self, directory: Path, process_id: str) -> None:
+        self._directory = directory
+        self._path = directory / f"{process_id}.jsonl"
+        self._lock = asyncio.Lock()
+        self.entries: list[Settlement | Abandonment] = []
+
+    async def append(self, entry: Settlement | Abandonment) -> None:
+        """Remember an entry durably."""
+        async with self._lock:
+            self.entries.append(entry)
+            await asyncio.to_thread(self._write, _to_line(entry))
+
+    async def done(self, entries: list[Settlement | Abandonment]) -> None:
+        """Forget entries that are committed; the file is emptied once none is left."""
+        async with self._lock:
+            self.entries = [entry for entry in self.entries if entry not in entries]
+            if not self.entries:
+                await asyncio.to_thread(self._path.unlink, missing_ok=True)
+
+    def adopt(self) -> int:
+        """Take over what processes that are gone left in this directory; return how many entries.
+
+        Call only while no other process writes here. A last line that a crash cut short was never acknowledged.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        left = [path for path in sorted(self._directory.glob("*.jsonl")) if path != self._path]
+        for path in left:
+            for entry in _entries(path):
+                self.entries.append(entry)
+                self._write(_to_line(entry))
+        for path in left:
+            path.unlink()
+        return len(self.entries)
+
+    def _write(self, line: bytes) -> None:
+        fresh = not self._path.exists()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if fresh:
+            _sync_directory(self._directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_line(entry: Settlement | Abandonment) -> bytes:
+    kind = "settlement" if isinstance(entry, Settlement) else "abandonment"
+    fields = {name: getattr(entry, name) for name in entry.__dataclass_fields__ if name != "images"}
+    if isinstance(entry, Settlement):
+        fields["bill"] = asdict(entry.bill)
+        fields["images"] = [
+            {name: getattr(image, name) for name in JournaledImage.__dataclass_fields__} for image in entry.images
+        ]
+    return orjson.dumps({"kind": kind, "entry": fields}) + b"\n"
+
+
+def _entries(path: Path) -> Iterator[Settlement | Abandonment]:
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        record: dict[str, Any] = orjson.loads(line)
+        fields = record["entry"]
+        if record["kind"] == "abandonment":
+            yield Abandonment(**fields)
+        else:
+            images = tuple(JournaledImage(**image) for image in fields.pop("images"))
+            yield Settlement(**{**fields, "bill": Bill(**fields["bill"]), "images": images})

@@ -1,0 +1,36 @@
+"""Who is alive. A generation names its process; when that is gone its reservation becomes unknown and stays held."""
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.clock import Millis
+from gateway.database.tables import generations, processes
+
+HEARTBEAT_SECONDS = 5.0
+GONE_AFTER_MS = 30_000
+FORGOTTEN_AFTER_MS = 86_400_000
+
+
+def heartbeat(connection: Connection, process_id: str, moment: Millis, *, alone: bool) -> int:
+    """Write that this process lives, and give up what belonged to processes that do not; return how many generations.
+
+    `alone`: this process has locked the data directory of an embedded database, so every other process is gone.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(processes).values(id=process_id, started_at=moment, heartbeat_at=moment)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": moment}))
+    living = select(processes.c.id).where(processes.c.heartbeat_at >= moment - GONE_AFTER_MS)
+    if alone:
+        living = living.where(processes.c.id == process_id)
+    given_up = connection.execute(
+        update(generations)
+        .where(generations.c.state == "reserved", generations.c.process_id.not_in(living))
+        .values(state="unknown", bill="unknown", failure="its process ended before it settled")
+    )
+    connection.execute(delete(processes).where(processes.c.heartbeat_at < moment - FORGOTTEN_AFTER_MS))
+    return given_up.rowcount
+
+
+def goodbye(connection: Connection, process_id: str) -> None:
+    """Forget a process that ends in order; it has nothing left to settle."""
+    connection.execute(delete(processes).where(processes.c.id == process_id))

@@ -1,0 +1,125 @@
+"""Reserve a group of generations in one transaction: lock, look, decide, insert, hold."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database.tables import balances, generations, tenants
+from gateway.ledger.records import PERIODS, Admission, Admitted, Duplicate, Period, Reservation, window_starts
+from gateway.ledger.transitions import Balance, refusal
+from gateway.money import Micros
+
+Window = tuple[str, Period, str]
+"""Scope, period and start: the primary key of `balances`."""
+
+_INSERT = insert(generations)
+_LOCK = select(tenants.c.id).where(tenants.c.id.in_(bindparam("ids", expanding=True))).order_by(tenants.c.id)
+_KEYED = select(generations.c.tenant_id, generations.c.idempotency_key, generations.c.id).where(
+    tuple_(generations.c.tenant_id, generations.c.idempotency_key).in_(bindparam("keys", expanding=True))
+)
+_BALANCES = select(balances).where(
+    tuple_(balances.c.scope, balances.c.period, balances.c.start).in_(bindparam("windows", expanding=True))
+)
+
+
+def lock_tenants(connection: Connection, ids: Iterable[str]) -> None:
+    """Serialize with the groups of other processes, in id order so that two groups cannot wait for each other.
+
+    SQLite needs nothing: BEGIN IMMEDIATE has locked the database.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK.with_for_update(), {"ids": sorted(set(ids))})
+
+
+def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation]) -> list[Admission]:
+    """Admit what fits, in the order it was asked; return one admission for each."""
+    lock_tenants(connection, [one.tenant_id for one in asked])
+    owners = _owners(connection, asked)
+    standing = read_balances(connection, {window for one in asked for window in windows_of(one.tenant_id, one.day)})
+    held: defaultdict[Window, Micros] = defaultdict(int)
+    rows: list[dict[str, object]] = []
+    admissions: list[Admission] = []
+    for one in asked:
+        owner = (one.tenant_id, one.idempotency_key)
+        if one.idempotency_key is not None and owner in owners:
+            admissions.append(Duplicate(owners[owner]))
+            continue
+        windows = windows_of(one.tenant_id, one.day)
+        refused = refusal(one.budget, {window[1]: standing[window] for window in windows}, one.quote)
+        if refused is not None:
+            admissions.append(refused)
+            continue
+        for window in windows:
+            standing[window] = replace(standing[window], held=standing[window].held + one.quote)
+            held[window] += one.quote
+        owners[owner] = one.id
+        rows.append(_row(one, process_id))
+        admissions.append(Admitted())
+    if rows:
+        connection.execute(_INSERT, rows)
+        add_to_balances(connection, {window: (0, micros) for window, micros in held.items()})
+    return admissions
+
+
+def windows_of(scope: str, day: str) -> list[Window]:
+    """Return the windows that a generation of that local day counts in."""
+    starts = window_starts(day)
+    return [(scope, period, starts[period]) for period in PERIODS]
+
+
+def read_balances(connection: Connection, windows: Iterable[Window]) -> dict[Window, Balance]:
+    """Read balances; a window without a row is empty."""
+    wanted = sorted(set(windows))
+    found = {window: Balance() for window in wanted}
+    for row in connection.execute(_BALANCES, {"windows": wanted}):
+        found[row.scope, row.period, row.start] = Balance(row.spent, row.held)
+    return found
+
+
+def add_to_balances(connection: Connection, changes: dict[Window, tuple[Micros, Micros]]) -> None:
+    """Add (spent, held) to each window, in one order everywhere."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(balances)
+    statement = statement.on_conflict_do_update(
+        index_elements=["scope", "period", "start"],
+        set_={
+            "spent": balances.c.spent + statement.excluded.spent,
+            "held": balances.c.held + statement.excluded.held,
+        },
+    )
+    rows = [
+        {"scope": scope, "period": period, "start": start, "spent": spent, "held": held}
+        for (scope, period, start), (spent, held) in sorted(changes.items())
+        if spent or held
+    ]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _owners(connection: Connection, asked: Sequence[Reservation]) -> dict[tuple[str, str | None], str]:
+    keys = sorted({(one.tenant_id, one.idempotency_key) for one in asked if one.idempotency_key is not None})
+    if not keys:
+        return {}
+    return {(row.tenant_id, row.idempotency_key): row.id for row in connection.execute(_KEYED, {"keys": keys})}
+
+
+def _row(one: Reservation, process_id: str) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "tenant_id": one.tenant_id,
+        "key_id": one.key_id,
+        "process_id": process_id,
+        "request_id": one.request_id,
+        "idempotency_key": one.idempotency_key,
+        "fingerprint": one.fingerprint,
+        "state": "reserved",
+        "day": one.day,
+        "model": one.model,
+        "provider": one.provider,
+        "quote": one.quote,
+        "created_at": one.created_at,
+        "ask": one.ask,
+    }

@@ -1,0 +1,126 @@
+"""Settle a group of generations in one transaction. Settling never refuses and is idempotent by generation id."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.database.tables import generations, images
+from gateway.ledger.records import Abandonment, Settlement
+from gateway.ledger.reserve import Window, add_to_balances, lock_tenants, windows_of
+from gateway.ledger.transitions import settle as settled
+from gateway.money import Micros
+
+_OPEN = select(
+    generations.c.id,
+    generations.c.tenant_id,
+    generations.c.state,
+    generations.c.bill,
+    generations.c.day,
+    generations.c.quote,
+    generations.c.cost,
+    generations.c.provider,
+    generations.c.idempotency_key,
+).where(generations.c.id.in_(bindparam("ids", expanding=True)))
+
+_SETTLE = (
+    update(generations)
+    .where(generations.c.id == bindparam("row"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "state",
+                "bill",
+                "cost",
+                "answered_model",
+                "provider",
+                "account",
+                "images_generated",
+                "images_failed",
+                "settled_at",
+                "reply",
+                "failure",
+                "idempotency_key",
+            )
+        }
+    )
+)
+
+_ABANDON = (
+    update(generations)
+    .where(generations.c.id == bindparam("row"), generations.c.state == "reserved")
+    .values(state="unknown", bill="unknown", failure=bindparam("failure"), account=bindparam("account"))
+)
+
+
+def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
+    """Put each bill in the place of its hold, in the rows that held it; return for each whether it changed anything.
+
+    A settlement whose generation does not exist changes nothing: its reservation was never committed.
+    """
+    lock_tenants(connection, [one.tenant_id for one in ended])
+    rows = {row.id: row for row in connection.execute(_OPEN, {"ids": [one.id for one in ended]})}
+    changes: defaultdict[Window, tuple[Micros, Micros]] = defaultdict(lambda: (0, 0))
+    updates: list[dict[str, object]] = []
+    kept: list[dict[str, object]] = []
+    changed: list[bool] = []
+    for one in ended:
+        row = rows.pop(one.id, None)
+        change = None if row is None else settled(row.state, row.quote, row.cost, row.bill, one.bill)
+        changed.append(change is not None)
+        if row is None or change is None:
+            continue
+        for window in windows_of(row.tenant_id, row.day):
+            spent, held = changes[window]
+            changes[window] = (spent + change.spent, held + change.held)
+        updates.append(
+            {
+                "row": one.id,
+                "state": change.state,
+                "bill": one.bill.kind,
+                "cost": one.bill.cost,
+                "answered_model": one.answered_model,
+                "provider": row.provider if one.provider is None else one.provider,
+                "account": one.account,
+                "images_generated": one.images_generated,
+                "images_failed": one.images_failed,
+                "settled_at": one.settled_at,
+                "reply": one.reply,
+                "failure": one.failure,
+                "idempotency_key": None if one.frees_key else row.idempotency_key,
+            }
+        )
+        kept.extend(_image_rows(one))
+    if updates:
+        connection.execute(_SETTLE, updates)
+        add_to_balances(connection, changes)
+    if kept:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        # A corrected bill comes with images that its first settlement may have brought already.
+        connection.execute(dialect.insert(images).on_conflict_do_nothing(), kept)
+    return changed
+
+
+def abandon(connection: Connection, lost: Sequence[Abandonment]) -> None:
+    """Turn reserved generations into unknown ones; their holds stay. Those that ended are left as they are."""
+    connection.execute(_ABANDON, [{"row": one.id, "failure": one.failure, "account": one.account} for one in lost])
+
+
+def _image_rows(one: Settlement) -> list[dict[str, object]]:
+    return [
+        {
+            "name": image.name,
+            "generation_id": one.id,
+            "tenant_id": one.tenant_id,
+            "position": position,
+            "media_type": image.media_type,
+            "size": image.size,
+            "width": image.width,
+            "height": image.height,
+            "sha256": image.sha256,
+            "created_at": one.settled_at,
+        }
+        for position, image in enumerate(one.images)
+    ]

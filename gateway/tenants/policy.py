@@ -1,0 +1,174 @@
+"""What a tenant or a key may do. Read once at the rim, by the same rules for the command line, the API and the rows."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+import orjson
+
+from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
+
+ImageFormat: TypeAlias = Literal["url", "base64", "upstream"]
+
+IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+LARGEST_COUNT = 1_000_000_000
+LARGEST_BODY_MB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A tenant's policy. None is: no limit, or the gateway's own default."""
+
+    requests_per_minute: int | None = None
+    images_per_minute: int | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+    budget_day: Micros | None = None
+    budget_month: Micros | None = None
+    budget_total: Micros | None = None
+    models: tuple[str, ...] | None = None
+    image_format: ImageFormat = "url"
+    keep_prompts: bool = True
+    link_ttl: int | None = None
+    max_body_mb: int | None = None
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """A key's own limits, within its tenant's."""
+
+    requests_per_minute: int | None = None
+    images_per_minute: int | None = None
+
+
+class InvalidPolicy(ValueError):
+    """A policy value that is refused; the text is the same for the command line and the API."""
+
+
+def change(policy: Policy, given: Mapping[str, Any], known_models: frozenset[str]) -> Policy:
+    """Return the policy with these options changed. A value of None or "" takes a limit away.
+
+    Values may come as text (command line) or as JSON values (API). Raises InvalidPolicy, naming option and rule.
+    """
+    changed = {name: _read(name, value, known_models) for name, value in given.items()}
+    return replace(policy, **changed)
+
+
+def change_key(policy: KeyPolicy, given: Mapping[str, Any]) -> KeyPolicy:
+    """Return a key's policy with these options changed. Raises InvalidPolicy."""
+    names = {field.name for field in fields(KeyPolicy)}
+    if unknown := sorted(set(given) - names):
+        raise InvalidPolicy(f"{unknown[0]}: is no option of a key")
+    return replace(policy, **{name: _read(name, value, frozenset()) for name, value in given.items()})
+
+
+def to_text(policy: Policy | KeyPolicy) -> str:
+    """Write a policy for its row; what is at its default is left out, so that a later default reaches old rows."""
+    plain = type(policy)()
+    return orjson.dumps(
+        {name: value for name, value in asdict(policy).items() if value != getattr(plain, name)}
+    ).decode()
+
+
+def policy_from_text(text: str) -> Policy:
+    """Read a tenant's policy from its row; an option that this version does not know is left out."""
+    return Policy(**_stored(text, Policy))
+
+
+def key_policy_from_text(text: str) -> KeyPolicy:
+    """Read a key's policy from its row."""
+    return KeyPolicy(**_stored(text, KeyPolicy))
+
+
+def show(policy: Policy | KeyPolicy) -> dict[str, Any]:
+    """Return a policy as people and JSON read it: amounts in yuan."""
+    return {
+        name: format_yuan(value) if name.startswith("budget_") and value is not None else value
+        for name, value in asdict(policy).items()
+    }
+
+
+def _stored(text: str, kind: type[Policy] | type[KeyPolicy]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    stored = {name: value for name, value in orjson.loads(text).items() if name in names}
+    if stored.get("models") is not None:
+        stored["models"] = tuple(stored["models"])
+    return stored
+
+
+def _read(name: str, value: Any, known_models: frozenset[str]) -> Any:
+    if name == "models":
+        return None if value in _NO_LIMIT else _models(value, known_models)
+    if name not in _READERS:
+        raise InvalidPolicy(f"{name}: is no option of a policy")
+    return _READERS[name](name, value)
+
+
+def _count(most: int) -> Callable[[str, Any], int | None]:
+    def read(name: str, value: Any) -> int | None:
+        if value in _NO_LIMIT:
+            return None
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if (
+            not isinstance(text, str)
+            or re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) is None
+            or not 1 <= int(text) <= most
+        ):
+            raise InvalidPolicy(f"{name}: must be a whole number between 1 and {most}")
+        return int(text)
+
+    return read
+
+
+def _amount(name: str, value: Any) -> Micros | None:
+    if value in _NO_LIMIT:
+        return None
+    if not isinstance(value, str):
+        raise InvalidPolicy(f'{name}: must be an amount of yuan as text, such as "12.50"')
+    try:
+        return parse_yuan(value)
+    except InvalidAmount as error:
+        raise InvalidPolicy(f"{name}: {error}") from error
+
+
+def _image_format(name: str, value: Any) -> ImageFormat:
+    if value not in IMAGE_FORMATS:
+        raise InvalidPolicy(f"{name}: must be one of {', '.join(IMAGE_FORMATS)}")
+    return cast("ImageFormat", value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if value not in _SWITCH or not isinstance(value, str | bool):
+        raise InvalidPolicy(f"{name}: must be yes or no")
+    return _SWITCH[value]
+
+
+def _models(value: Any, known: frozenset[str]) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidPolicy("models: must be a list of model names")
+    stripped = tuple(dict.fromkeys(name.strip() for name in names))
+    for name in stripped:
+        if name not in known:
+            raise InvalidPolicy(f"models: unknown model {name[:100]!r}, known are {', '.join(sorted(known))}")
+    return stripped
+
+
+_NO_LIMIT = (None, "", [])
+_SWITCH: dict[str | bool, bool] = {"yes": True, "no": False, True: True, False: False}
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "requests_per_minute": _count(LARGEST_COUNT),
+    "images_per_minute": _count(LARGEST_COUNT),
+    "burst": _count(LARGEST_COUNT),
+    "concurrency": _count(LARGEST_COUNT),
+    "budget_day": _amount,
+    "budget_month": _amount,
+    "budget_total": _amount,
+    "image_format": _image_format,
+    "keep_prompts": _switch,
+    "link_ttl": _count(LARGEST_COUNT),
+    "max_body_mb": _count(LARGEST_BODY_MB),
+    "shadow": _switch,
+}
