@@ -1,0 +1,1 @@
+"""Images: what their bytes say, where they are kept, how they are linked, and how upstream's links are fetched."""
