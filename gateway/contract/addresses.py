@@ -57,10 +57,7 @@ def read_host(host: str) -> Address | str | None:
     """
     host = normalize("NFKC", host).lower()
     if ":" in host:
-        try:
-            return IPv6Address(host)
-        except ValueError:
-            return None
+        return _ipv6(host)
     name = host.removesuffix(".")
     if len(name) > _NAME_CHARACTERS_MAX or not _NAME.fullmatch(name):
         return None
@@ -73,6 +70,13 @@ def is_reachable(host: Address | str) -> bool:
     if isinstance(host, str):
         return host != "localhost" and not host.endswith(".localhost")
     return is_public(host)
+
+
+def _ipv6(text: str) -> Address | None:
+    try:
+        return None if "%" in text else IPv6Address(text)  # a zone means something on one machine only, RFC 6874
+    except ValueError:
+        return None
 
 
 def _ipv4(parts: list[str]) -> Address | None:

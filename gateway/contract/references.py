@@ -67,24 +67,29 @@ def _read_base64(name: str, text: str) -> ReferenceBytes:
 
 
 def _decode(name: str, text: str) -> tuple[str, bytes]:
-    """Return Base64 in its canonical form (RFC 4648, 3.5) and the bytes it stands for."""
-    if len(text) <= _MAX_BASE64_CHARACTERS:
-        try:
-            file = pybase64.b64decode(text, validate=True)
-        except NotBase64:
-            pass  # Perhaps it is only wrapped into lines; few are, so the usual text is not searched for white space.
-        else:
-            return _canonical(text, file), file
+    """Return Base64 in its canonical form (RFC 4648, 3.5) and the bytes it stands for, at least one."""
     if not text.isascii():
         raise _unreadable(name)
-    text = b"".join(text.encode().split()).decode()
-    if len(text) > _MAX_BASE64_CHARACTERS:
-        raise _too_large(name)
-    try:
-        file = pybase64.b64decode(text, validate=True)
-    except NotBase64:
-        raise _unreadable(name) from None
+    file = _strictly(text)
+    if file is None:
+        # Perhaps it is only wrapped into lines: few are, so the usual text is not searched for white space first.
+        text = b"".join(text.encode().split()).decode()
+        if len(text) > _MAX_BASE64_CHARACTERS:
+            raise _too_large(name)
+        file = _strictly(text)
+    if not file:
+        raise _unreadable(name)
     return _canonical(text, file), file
+
+
+def _strictly(text: str) -> bytes | None:
+    """Decode Base64 in the standard alphabet, padded; None if it is not, or is longer than any image may be."""
+    if len(text) > _MAX_BASE64_CHARACTERS:
+        return None
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except NotBase64:
+        return None
 
 
 def _canonical(text: str, file: bytes) -> str:
@@ -113,6 +118,8 @@ def _read_url(name: str, url: str, own_links: str | None) -> ReferenceLink:
 def _bare_host(split: SplitResult) -> str:
     """Return the host of a URL that has one, no user or password, and a possible port; ValueError if it has not."""
     if "@" in split.netloc or not split.hostname or split.port == 0:
+        raise ValueError(split.netloc)
+    if "[" in split.netloc and ":" not in split.hostname:  # only an IPv6 address stands in brackets
         raise ValueError(split.netloc)
     return split.hostname
 
