@@ -148,7 +148,7 @@ def _whole(members: dict[str, Any], name: str, rule: str, allowed: Callable[[int
     if value is None:
         return None
     # The bound comes before int(): 1e999999999 is a legal JSON number with a billion digits.
-    if isinstance(value, Decimal) and abs(value) < 2**65 and value == value.to_integral_value():
+    if isinstance(value, Decimal) and -(2**65) < value < 2**65 and value == value.to_integral_value():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not allowed(value):
         raise Refused(f"Invalid {name} parameter. {rule}")

@@ -37,7 +37,7 @@ class SimulatorConfig:
     faults_path: Path | None = None
     link_seconds: float = 600.0
     public_url: str | None = None
-    prices: Mapping[str, Micros] = PRICES
+    prices: Mapping[str, Micros] = field(default_factory=lambda: PRICES)
     delay: float = 0.0
     image: str = "asked"
     seed: int | None = None
