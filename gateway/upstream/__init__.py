@@ -1,0 +1,1 @@
+"""The one client of the image API upstream, and the only room that holds its keys."""
