@@ -29,6 +29,9 @@ _SECONDS: Final = 15.0
 _SECONDS_LARGE: Final = 60.0
 _CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 _PROBE: Final = "gateway-check"  # one key, written again and again; it is no image's name
+# The library gives only some answers a class of their own; for the others its text is all there is.
+_NO_BUCKET: Final = re.compile("NoSuchBucket|InvalidBucketName|ContainerNotFound|bucket does not exist")
+_REFUSED: Final = re.compile("status code: 4(?!08|29)")
 _RETRY: Final[Any] = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=_SECONDS),
@@ -195,17 +198,21 @@ async def _answered(call: Awaitable[T], seconds: float = _SECONDS) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await call
-    except FileNotFoundError as error:
-        detail = _plain(error)
-        if "NoSuchBucket" in detail or "ContainerNotFound" in detail or "bucket does not exist" in detail:
-            raise StoreUnavailable(Trouble.NO_BUCKET, detail) from error
-        raise _Absent(Trouble.NO_BUCKET, detail) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise StoreUnavailable(Trouble.REFUSED, _plain(error)) from error
     except TimeoutError as error:
         raise StoreUnavailable(Trouble.UNREACHABLE, f"no answer within {seconds:.0f} seconds") from error
     except (BaseError, OSError) as error:
-        raise StoreUnavailable(Trouble.UNREACHABLE, _plain(error)) from error
+        detail = _plain(error)
+        if isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(detail):
+            raise _Absent(Trouble.NO_BUCKET, detail) from error
+        raise StoreUnavailable(_trouble(error, detail), detail) from error
+
+
+def _trouble(error: BaseError | OSError, detail: str) -> Trouble:
+    if _NO_BUCKET.search(detail):
+        return Trouble.NO_BUCKET
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _REFUSED.search(detail):
+        return Trouble.REFUSED
+    return Trouble.UNREACHABLE
 
 
 def _plain(error: BaseException) -> str:
