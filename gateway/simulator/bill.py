@@ -91,13 +91,14 @@ class Bill:
 
         Raises OSError when the file cannot be written.
         """
-        if self._path is not None:
-            durable = asyncio.get_running_loop().create_future()
-            self._waiting.append((line, durable))
-            if self._writer is None:
-                self._writer = asyncio.create_task(self._write_all(self._path))
-            await durable
-        self.total = self.total.plus(line)
+        if self._path is None:
+            self.total = self.total.plus(line)
+            return
+        durable = asyncio.get_running_loop().create_future()
+        self._waiting.append((line, durable))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(self._path))
+        await durable
 
     async def _write_all(self, path: Path) -> None:
         try:
@@ -110,7 +111,8 @@ class Bill:
                         if not durable.done():
                             durable.set_exception(failure)
                 else:
-                    for _, durable in group:
+                    for line, durable in group:
+                        self.total = self.total.plus(line)  # also for a caller that was cancelled meanwhile
                         if not durable.done():
                             durable.set_result(None)
         finally:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -73,6 +73,12 @@ def upstream() -> Iterator[Upstream]:
     """One simulator with a single account, shared by all tests that need none of their own."""
     with running(SimulatorConfig(keys=("secret-one",))) as client:
         yield client
+
+
+@pytest.fixture
+def serve() -> Callable[[SimulatorConfig], AbstractContextManager[Upstream]]:
+    """Serve a simulator for as long as a `with` block lasts."""
+    return running
 
 
 @pytest.fixture

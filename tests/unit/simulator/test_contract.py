@@ -127,6 +127,8 @@ def test_what_the_document_allows_is_accepted(upstream: Any, members: dict[str, 
         ({"width": 1_600_000_000, "height": 1_600_000_000}, "width"),
         ({"seed": 1.5}, "seed"),
         ({"seed": 2**64}, "seed"),
+        ({"seed": False}, "seed"),
+        ({"safety_tolerance": True}, "safety_tolerance"),
         ({"safety_tolerance": None}, "safety_tolerance"),
         ({"safety_tolerance": 6}, "safety_tolerance"),
         ({"output_format": "jpg"}, "output_format"),
@@ -136,6 +138,8 @@ def test_what_the_document_allows_is_accepted(upstream: Any, members: dict[str, 
         ({"input_image": None}, "input_image"),
         ({"input_image": "not base64 !"}, "input_image"),
         ({"input_image": PNG1[:-1]}, "input_image"),
+        ({"input_image": f"{PNG1[:76]}\n{PNG1[76:]}"}, "input_image"),
+        ({"input_image": PNG1.replace("+", "-")}, "input_image"),
         ({"input_image": f"data:image/png;base64,{PNG1}"}, "input_image"),
         ({"input_image": "aGVsbG8gd29ybGQ="}, "input_image"),
         ({"input_image_2": "ftp://a/b"}, "input_image_2"),
@@ -202,6 +206,13 @@ def test_a_body_that_is_no_request_is_refused(upstream: Any, body: bytes) -> Non
     answer = upstream.http.post("/images/generate", content=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, -1)
     assert upstream.get("/simulator/calls")["calls"]
+
+
+def test_a_body_beyond_bounds_is_refused(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body is read up to a bound, and then refused with 413 in the envelope."""
+    monkeypatch.setattr("gateway.simulator.app._BODY_MAX", 1000)
+    answer = upstream.post("a" * 1000)
+    assert (answer.status_code, answer.json()) == (413, {"code": -1, "msg": "Request body is too large"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from gateway.simulator import FAULTS
+from gateway.simulator import FAULTS, SimulatorConfig
 
 GEMINI = {"model": "gemini-2.5-flash-image"}
 
@@ -118,16 +118,21 @@ def test_silence_ends_when_the_client_leaves(fresh: Any, noise: list[str]) -> No
     assert noise == []
 
 
-def test_the_server_stops_in_spite_of_silent_and_slow_calls(start: Callable[..., Any], noise: list[str]) -> None:
-    """Calls that wait on purpose end when the simulator is stopped (the fixture stops it within seconds)."""
-    upstream = start(image="none")
-    callers = [threading.Thread(target=_ignoring, args=(upstream, text)) for text in ("[silence]", "[delay=600]")]
+def test_the_server_stops_in_spite_of_silent_and_slow_calls(serve: Callable[..., Any], noise: list[str]) -> None:
+    """Calls that wait on purpose end when the simulator is stopped, within seconds and quietly."""
+    with serve(SimulatorConfig(image="none")) as upstream:
+        callers = [threading.Thread(target=_ignoring, args=(upstream, text)) for text in ("[silence]", "[delay=600]")]
+        for caller in callers:
+            caller.start()
+        deadline = time.monotonic() + 5
+        while upstream.get("/simulator/stats")["open"] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
     for caller in callers:
-        caller.start()
-    deadline = time.monotonic() + 5
-    while upstream.get("/simulator/stats")["open"] < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        caller.join(5)
+        assert not caller.is_alive()
     assert noise == []
 
 
