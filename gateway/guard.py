@@ -37,8 +37,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 _PORT_MAX: Final = 65535
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
-# Beside what `is_global` denies: ranges that it let pass in some releases (CVE-2024-4032), and every form of IPv6 that
-# carries an IPv4 address, since a translator on the way may lead it anywhere: compatible, mapped, NAT64, Teredo, 6to4.
+# Beside what `is_global` denies, which differs between releases of Python (CVE-2024-4032). Of IPv6 only the block that
+# IANA assigns unicast addresses from is public, less Teredo and its neighbours, 6to4 and documentation: so every form
+# that carries an IPv4 address (mapped, compatible, translated, NAT64, Teredo, 6to4) is out; a translator on the way
+# might lead it anywhere.
+_PUBLIC_IPV6: Final = ip_network("2000::/3")
 _DENIED: Final = tuple(
     ip_network(network)
     for network in (
@@ -48,17 +51,9 @@ _DENIED: Final = tuple(
         "192.88.99.0/24",
         "198.18.0.0/15",
         "224.0.0.0/3",
-        "::/96",
-        "::ffff:0:0/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
         "2001::/23",
         "2002::/16",
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/9",
-        "ff00::/8",
     )
 )
 _ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})  # the upper half of an interface identifier, RFC 5214, 6.1
@@ -137,7 +132,7 @@ def is_public(address: Address) -> bool:
         return False
     if isinstance(address, IPv4Address):
         return True
-    return address.scope_id is None and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
+    return address in _PUBLIC_IPV6 and address.scope_id is None and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
 async def look_up(host: str, port: int) -> Sequence[Address]:
