@@ -9,6 +9,7 @@ sends nothing again by itself unless the method is idempotent, which POST is not
 """
 
 import asyncio
+import select
 import ssl
 import time
 import zlib
@@ -25,6 +26,10 @@ from gateway.upstream.answer import Lost, NotConnected
 _IDLE_SECONDS = 4.0
 """Below the 5 seconds after which common servers close: a call on a connection just closed is lost, not sent again."""
 
+_DEAD_MAX = 16
+"""As many closed connections are dropped by one call before it gives up."""
+
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # where there is no RDHUP, only a full close is seen
 _SLICE = 256 * 1024
 _READ_BUFFER = 256 * 1024
 _FAILURES = (httpx.HTTPError, aiohttp.ClientError, OSError)  # OSError includes TimeoutError
@@ -58,15 +63,31 @@ _call: ContextVar[_Call | None] = ContextVar("upstream_call", default=None)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Marks the call of the current context once it has a connection, new or kept alive."""
+    """Hands over no connection that upstream has closed, and marks the call of the current context once it has one."""
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
-        connection = await super().connect(req, traces, timeout)
-        if (call := _call.get()) is not None:
-            call.connected = True
-        return connection
+        for _ in range(_DEAD_MAX):
+            connection = await super().connect(req, traces, timeout)
+            if not _hung_up(connection):
+                if (call := _call.get()) is not None:
+                    call.connected = True
+                return connection
+            connection.close()
+        raise aiohttp.ServerDisconnectedError
+
+
+def _hung_up(connection: aiohttp.connector.Connection) -> bool:
+    """Ask the kernel, which knows of a close before the event loop has read it.
+
+    Sent into a closed connection, a call is lost and its outcome unknown, although upstream never saw it.
+    """
+    if connection.transport is None:
+        return True
+    poll = select.poll()
+    poll.register(connection.transport.get_extra_info("socket"), _HANG_UP)
+    return bool(poll.poll(0))
 
 
 class _Sliced(httpx.AsyncByteStream):

@@ -1,6 +1,7 @@
 """An upstream that does exactly what a test tells it, byte for byte, over real connections; and how tests call it."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -90,7 +91,7 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(*steps: Step, early: bool = False) -> AsyncIterator[Scripted]:
+async def scripted(*steps: Step, early: bool = False, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     """Serve the steps in order, the last one again and again; `early` answers before the body is read."""
     script = list(steps)
     tasks: set[asyncio.Task[None]] = set()
@@ -116,8 +117,8 @@ async def scripted(*steps: Step, early: bool = False) -> AsyncIterator[Scripted]
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    state = Scripted(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=4096, ssl=tls)
+    state = Scripted(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield state
     finally:

@@ -79,6 +79,12 @@ def test_a_success_without_an_image_keeps_its_cost(data: object) -> None:
     assert (answer.images, answer.cost) == ((), Decimal("0.04"))
 
 
+def test_a_link_with_a_key_is_no_image() -> None:
+    """A link that would give the key away is handed to nobody."""
+    answer = generated({**SUCCESS, "data": ["https://a.example/?k=sk-canary", LINK]})
+    assert ([image.image for image in answer.images], answer.images_failed) == ([LINK["image"]], 1)
+
+
 def test_failed_images_are_counted() -> None:
     """Items that are no image count as failed, and so do those that upstream counts."""
     usage = {"usage": {"images_failed": 1}}

@@ -4,7 +4,10 @@ import asyncio
 import gzip
 import logging
 import socket
+import ssl
+import subprocess
 from decimal import Decimal
+from pathlib import Path
 
 import orjson
 import pytest
@@ -14,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from gateway.metrics import Metrics
 from gateway.upstream.answer import (
     AccountFault,
+    Answer,
     Busy,
     Garbage,
     Generated,
@@ -22,7 +26,7 @@ from gateway.upstream.answer import (
     Refused,
     ServerFault,
 )
-from gateway.upstream.client import Upstream, UpstreamConfig
+from gateway.upstream.client import Answered, Upstream, UpstreamConfig
 from tests.unit.upstream.scripted import (
     KEY,
     OTHER,
@@ -214,20 +218,31 @@ def test_no_cookie_is_kept() -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("second", [hangs_up, replies()])
-def test_a_dead_kept_connection_never_repeats_a_post(second: Step) -> None:
-    """Whether upstream closes kept connections or hangs up on reading, it receives every call at most once."""
-    calls = 40
+def test_a_closed_kept_connection_is_not_used() -> None:
+    """Upstream closes each connection after one reply, without a word: every call goes out on a live one, once."""
 
-    async def story() -> tuple[Scripted, list[object]]:
-        script = [step for _ in range(calls) for step in (replies(stay=False), second)]
-        async with scripted(*script) as server, client(server.url) as upstream:
-            return server, [(await ask(upstream)).answer for _ in range(calls)]
+    async def story() -> tuple[int, list[Answer]]:
+        async with scripted(replies(stay=False)) as server, client(server.url) as upstream:
+            answers = [(await ask(upstream)).answer for _ in range(40)]
+            answers += [answered.answer for answered in await asyncio.gather(*[ask(upstream) for _ in range(40)])]
+            return len(server.received), answers
 
-    server, answers = asyncio.run(story())
-    lost = sum(isinstance(answer, Lost) for answer in answers)
-    assert all(isinstance(answer, Generated | Lost) for answer in answers)
-    assert calls - lost <= len(server.received) <= calls
+    received, answers = asyncio.run(story())
+    assert all(isinstance(answer, Generated) for answer in answers)
+    assert received == len(answers)
+
+
+def test_a_post_on_a_kept_connection_is_never_repeated() -> None:
+    """Upstream reads the second request of a connection and hangs up: it was received once and is lost."""
+
+    async def story() -> tuple[list[object], Scripted]:
+        async with scripted(replies(), hangs_up) as server, client(server.url) as upstream:
+            return [(await ask(upstream)).answer for _ in range(2)], server
+
+    answers, server = asyncio.run(story())
+    assert isinstance(answers[0], Generated)
+    assert answers[1] == Lost(timeout=False, detail="ServerDisconnectedError")
+    assert (len(server.received), server.connections) == (2, 1)
 
 
 def test_a_refused_connection_is_tried_three_times() -> None:
@@ -257,6 +272,25 @@ def test_a_failed_handshake_is_no_connection() -> None:
                 return (await ask(upstream)).answer
 
     assert asyncio.run(story()) == NotConnected(timeout=False)
+
+
+def test_tls_is_spoken_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that the machine trusts will do, any other is no connection; closed connections are noticed."""
+    certificate, key = tmp_path / "localhost.pem", tmp_path / "localhost.key"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    subprocess.run([*made, *subject, *files], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    async def story() -> list[Answer]:
+        async with scripted(replies(stay=False), tls=context) as server, client(server.url) as upstream:
+            return [(await ask(upstream)).answer for _ in range(5)]
+
+    assert asyncio.run(story()) == [NotConnected(timeout=False)] * 5
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert all(isinstance(answer, Generated) for answer in asyncio.run(story()))
 
 
 @pytest.mark.parametrize(("connect_timeout", "seconds"), [(0.05, 5.0), (5.0, 0.1)])
@@ -317,6 +351,35 @@ def test_the_breaker_answers_without_trying() -> None:
     read = metrics.registry.get_sample_value
     assert read("gateway_upstream_breaker_open", {"account": "0"}) == 1
     assert read("gateway_upstream_attempts_total", {"account": "0", "result": "unreached"}) == 10
+
+
+@pytest.mark.parametrize("answer", [replies(), REFUSED_KEY, replies({}, 500)])
+def test_silence_opens_the_breaker_and_any_answer_closes_it(answer: Step) -> None:
+    """Ten time-outs in a row open it; nine, an answer and nine more do not."""
+
+    async def story() -> list[int]:
+        steps = [*[is_silent] * 9, answer, *[is_silent] * 10]
+        async with scripted(*steps) as server, client(server.url) as upstream:
+            return [(await ask(upstream, 5.0 if n == 9 else 0.02)).attempts for n in range(21)]
+
+    assert asyncio.run(story()) == [1] * 20 + [0]
+
+
+def test_the_configured_time_out_holds() -> None:
+    """A deadline far away does not outlast the configured seconds for one generation."""
+
+    async def story() -> Answered:
+        async with scripted(is_silent) as server:
+            config = UpstreamConfig(server.url, (KEY,), timeout=0.05)
+            upstream = Upstream(config, Metrics(CollectorRegistry()))
+            try:
+                return await ask(upstream, 1000)
+            finally:
+                await upstream.close()
+
+    answered = asyncio.run(story())
+    assert isinstance(answered.answer, Lost)
+    assert answered.seconds < 2
 
 
 def test_attempts_are_counted_by_result() -> None:
