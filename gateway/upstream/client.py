@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx
 import orjson
 import structlog
 
@@ -25,7 +24,7 @@ from gateway.upstream.answer import (
     read_answer,
 )
 from gateway.upstream.retry import Progress, RetryLimits, pause_before_next
-from gateway.upstream.wire import Body, Reply, Wire
+from gateway.upstream.wire import Body, Reply, Wire, headers_for
 
 PATH = "/images/generate"
 
@@ -79,7 +78,7 @@ class Upstream:
         self._limits = RetryLimits(config.attempts, config.waiting, config.first_pause)
         self._accounts = Accounts(config.keys)
         self._wire = Wire(config.url.rstrip("/").removesuffix(PATH) + PATH, config.connect_timeout, config.reply_cap)
-        self._headers = {account.label: _headers(account) for account in self._accounts}
+        self._headers = {account.label: headers_for(account.key) for account in self._accounts}
         self._attempts = {
             (account.label, result): metrics.upstream_attempts.labels(account.label, result)
             for account in self._accounts
@@ -171,18 +170,6 @@ class Upstream:
             if (out := self._accounts.out(other, now)) is not self._out[other.label]:
                 self._out[other.label] = out
                 self._breakers[other.label].set(out)
-
-
-def _headers(account: Account) -> httpx.Headers:
-    return httpx.Headers(
-        {
-            "Authorization": f"Bearer {account.key}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # Base64 hardly shrinks, and a small reply could unfold without bound
-            "User-Agent": "image-gateway",
-        }
-    )
 
 
 async def _body(wire: Mapping[str, object]) -> Body:

@@ -54,6 +54,19 @@ class Body:
         return sum(map(len, self.parts))
 
 
+def headers_for(key: str) -> httpx.Headers:
+    """Build the headers of every call with this key, once. They hold the key; their repr does not show it."""
+    return httpx.Headers(
+        {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # Base64 hardly shrinks, and a small reply could unfold without bound
+            "User-Agent": "image-gateway",
+        }
+    )
+
+
 @dataclass(slots=True)
 class _Call:
     connected: bool = False
