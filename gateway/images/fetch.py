@@ -24,6 +24,7 @@ _MAY_PASS: Final = frozenset({403, 404, 408, 410, 425, 429, 500, 502, 503, 504})
 _OK: Final = 200
 _CONNECTIONS_MAX: Final = 512
 _CONNECT_SECONDS: Final = 10.0
+_STEP: Final = 1 << 12
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 
@@ -149,9 +150,14 @@ class Fetcher:
 
 def _decompressed(body: bytes, limit: int) -> bytes:
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, told apart by the header
-    plain = decoder.decompress(body, limit + 1)  # one byte more tells "too large" apart from "just fits"
-    if len(plain) > limit:
-        raise FetchFailed(Failure.TOO_LARGE, _OK)
+    plain = io.BytesIO()
+    packed = memoryview(body)
+    while packed and not decoder.eof:
+        # A step of 4 KiB unpacks to 4 MiB at most (deflate's limit is 1,032 to 1), so a bomb is seen before it grows.
+        plain.write(decoder.decompress(packed[:_STEP]))
+        packed = packed[_STEP:]
+        if plain.tell() > limit:
+            raise FetchFailed(Failure.TOO_LARGE, _OK)
     if not decoder.eof:
         raise FetchFailed(Failure.BROKEN, _OK)
-    return plain
+    return plain.getvalue()

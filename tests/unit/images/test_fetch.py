@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -283,6 +284,19 @@ def test_bombs_do_not_go_off() -> None:
     assert failure_of(answer(bomb[:1000], "Content-Encoding: gzip")) == (Failure.BROKEN, 200)
     assert failure_of(answer(b"not gzip", "Content-Encoding: gzip")) == (Failure.BROKEN, 200)
     assert failure_of(answer(b"image", "Content-Encoding: br")) == (Failure.BROKEN, 200)
+
+
+def test_memory_stays_near_the_cap() -> None:
+    """Neither an endless body nor a gzip bomb takes much more memory than the largest image that is allowed."""
+    limits = replace(QUICK, bytes=16 << 20)
+    bomb = gzip.compress(bytes(100 << 20), 9)
+    for behave in (endlessly(b"x" * 65536), answer(bomb, "Content-Encoding: gzip")):
+        tracemalloc.start()
+        try:
+            assert failure_of(behave, limits) == (Failure.TOO_LARGE, 200)
+            assert tracemalloc.get_traced_memory()[1] < 1.25 * limits.bytes + (6 << 20)
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 429, 500, 503])
