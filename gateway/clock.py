@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -28,7 +28,11 @@ class Calendar:
 
     def day(self, moment: Millis) -> str:
         """Return the local day, `2026-11-22`."""
-        return datetime.fromtimestamp(moment / 1000, self.zone).strftime("%Y-%m-%d")
+        return self.date(moment).isoformat()
+
+    def date(self, moment: Millis) -> date:
+        """Return the local day as a date."""
+        return datetime.fromtimestamp(moment / 1000, self.zone).date()
 
     def next_day(self, moment: Millis) -> Millis:
         """Return when the local day after this moment's begins."""

@@ -99,7 +99,11 @@ class GenerateAsk:
         Images count by their bytes, links by their text. A field left out differs from its documented default, since
         upstream may treat the two differently. The bytes begin with a version.
         """
-        return _CANONICAL_VERSION + json.dumps(dict(self._given(_by_content)), separators=(",", ":")).encode()
+        return _CANONICAL_VERSION + self.summary().encode()
+
+    def summary(self) -> str:
+        """Return the ask as JSON text to remember it by: each image is its digest, each link its URL."""
+        return json.dumps(dict(self._given(_by_content)), separators=(",", ":"))
 
     def with_reference(self, slot: int, kept: ReferenceBytes) -> "GenerateAsk":
         """Return the ask with the reference in that slot replaced: a link of this gateway by the bytes it names.

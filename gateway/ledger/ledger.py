@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
 from gateway import clock
 from gateway.database.engine import Database
 from gateway.database.group import GroupCommit
+from gateway.database.tables import images
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import processes
 from gateway.ledger.bill import FREE
@@ -22,6 +23,8 @@ from gateway.ledger.unknown import settle_overdue
 _Job: TypeAlias = Reservation | Settlement | Abandonment
 
 JOURNAL_RETRY_SECONDS = 1.0
+
+_OWNER = select(images.c.tenant_id).where(images.c.name == bindparam("name"))
 
 
 class Ledger:
@@ -82,6 +85,10 @@ class Ledger:
         except LedgerUnavailable as error:
             self._log.warning("unknown outcome journaled", generation=abandonment.id, reason=error.detail)
             await self._journal.append(abandonment)
+
+    async def owner_of_image(self, name: str) -> str | None:
+        """Return the id of the tenant that a kept image belongs to. Raises LedgerUnavailable."""
+        return await self._database.read(lambda connection: connection.scalar(_OWNER, {"name": name}))
 
     async def open(self) -> None:
         """Announce this process and give up what gone ones left. Raises LedgerUnavailable."""

@@ -15,9 +15,13 @@ AT_ONCE = 500
 
 
 def list_unknown(
-    connection: Connection, *, tenant: str | None = None, before: Millis | None = None, most: int = AT_ONCE
+    connection: Connection,
+    *,
+    generation: str | None = None,
+    tenant: str | None = None,
+    before: Millis | None = None,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Return unknown generations, oldest first: id, tenant (its name), tenant_id, model, quote, created_at, failure."""
+    """Return unknown generations, oldest first, at most AT_ONCE: id, tenant (its name), tenant_id, model, quote, created_at, failure."""
     columns = (
         generations.c.id,
         generations.c.tenant_id,
@@ -28,8 +32,10 @@ def list_unknown(
         generations.c.failure,
     )
     query = (
-        select(*columns).join(tenants).where(generations.c.state == "unknown").order_by(generations.c.id).limit(most)
+        select(*columns).join(tenants).where(generations.c.state == "unknown").order_by(generations.c.id).limit(AT_ONCE)
     )
+    if generation is not None:
+        query = query.where(generations.c.id == generation)
     if tenant is not None:
         query = query.where(tenants.c.name == tenant)
     if before is not None:

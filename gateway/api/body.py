@@ -1,0 +1,52 @@
+"""Reading a request's body: within the caller's cap and in time, and not a byte of it before the caller is known."""
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.errors import BodyTimeout, BodyTooLarge
+
+MIB = 1 << 20
+DEFAULT_CAP_MIB = 224
+"""Eight references of 20 MB, in Base64, and the rest of the request."""
+
+SECONDS = 15.0
+SECONDS_A_MIB = 1.0
+
+
+async def read_body(request: Request, cap_mib: int = DEFAULT_CAP_MIB) -> bytes:
+    """Return the body.
+
+    Raises BodyTooLarge as soon as it is known to be, BodyTimeout, and ClientDisconnect if the caller hung up. The
+    connection is closed after a refusal: the rest of the body would be taken for the next request.
+    """
+    cap = cap_mib * MIB
+    declared = request.headers.get("content-length")
+    if declared is not None and int(declared) > cap:
+        raise _too_large(cap_mib)
+    patience = SECONDS + SECONDS_A_MIB * (cap_mib if declared is None else int(declared) / MIB)
+    try:
+        async with asyncio.timeout(patience):
+            return await _receive(request, cap, cap_mib)
+    except TimeoutError:
+        raise BodyTimeout(headers={"Connection": "close"}) from None
+
+
+async def _receive(request: Request, cap: int, cap_mib: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > cap:
+            raise _too_large(cap_mib)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(cap_mib: int) -> BodyTooLarge:
+    return BodyTooLarge(f"Request body is too large. Maximum size: {cap_mib}MB", headers={"Connection": "close"})

@@ -1,0 +1,125 @@
+"""`GET /images/{name}`: a kept image by its link. The link is the permission, so any page may read it.
+
+Conditional and range requests as in RFC 9110, 13 and 14: a name never stands for other bytes, so it is the validator.
+"""
+
+import re
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from gateway import clock
+from gateway.errors import Forbidden, NotFound, RangeNotSatisfiable, Unavailable
+from gateway.images.links import LinkInvalid, Links
+from gateway.images.store import Store, StoredImage, StoreUnavailable
+
+SAFE_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Content-Length, Content-Range, ETag, X-Request-Id",
+    "Content-Disposition": "inline",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""An image can never act as a page, whatever its bytes are."""
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesRoute:
+    """Serves what is kept."""
+
+    links: Links
+    store: Store | None
+
+    def router(self) -> APIRouter:
+        """Return the route."""
+        router = APIRouter()
+        router.add_api_route("/images/{name}", self.image, methods=["GET", "HEAD"], response_model=None)
+        router.add_api_route("/images/{name}", self.preflight, methods=["OPTIONS"], response_model=None)
+        return router
+
+    async def image(self, request: Request, name: str) -> Response:
+        """Serve an image, or a part of it."""
+        query = request.query_params
+        try:
+            self.links.check(name, query.get("e"), query.get("s"), clock.now())
+        except LinkInvalid as error:
+            raise Forbidden("The link is invalid or expired", detail=str(error), headers=SAFE_HEADERS) from None
+        try:
+            image = None if self.store is None else await self.store.open(name)
+        except StoreUnavailable as error:
+            raise Unavailable(
+                "The image store is temporarily unavailable", detail=str(error), headers=SAFE_HEADERS
+            ) from error
+        if image is None:
+            raise NotFound("There is no such image", headers=SAFE_HEADERS)
+        seconds = max(0, int(query["e"]) - clock.now() // 1000)
+        headers = SAFE_HEADERS | {
+            "ETag": image.name.etag,
+            "Cache-Control": f"private, max-age={seconds}, immutable",
+            "Accept-Ranges": "bytes",
+        }
+        if _matches(request.headers.get("if-none-match"), image.name.etag):
+            return Response(status_code=304, headers=headers)
+        return _serve(request, image, headers)
+
+    async def preflight(self, name: str) -> Response:
+        """Let a page ask for a range of an image."""
+        del name
+        return Response(
+            status_code=204,
+            headers={
+                "Access-Control-Allow-Origin": "*",
+                "Access-Control-Allow-Methods": "GET, HEAD",
+                "Access-Control-Allow-Headers": "Range, If-None-Match, If-Range",
+                "Access-Control-Max-Age": "86400",
+            },
+        )
+
+
+def _serve(request: Request, image: StoredImage, headers: dict[str, str]) -> Response:
+    start, end, status = 0, image.size, 200
+    asked = request.headers.get("range")
+    if_range = request.headers.get("if-range")
+    if asked is not None and request.method == "GET" and (if_range is None or if_range == image.name.etag):
+        part = _part(asked, image.size)
+        if part is not None:
+            (start, end), status = part, 206
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{image.size}"
+    headers["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=image.name.media_type)
+    return StreamingResponse(
+        image.read(start, end), status_code=status, headers=headers, media_type=image.name.media_type
+    )
+
+
+def _part(asked: str, size: int) -> tuple[int, int] | None:
+    """Return start and end of the range that is asked for, None to send all: several ranges, or no byte range.
+
+    Raises RangeNotSatisfiable.
+    """
+    match = _RANGE.fullmatch(asked.strip())
+    if match is None or match[0] == "bytes=-":
+        return None
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start = int(match[1])
+        end = size if not match[2] else min(size, int(match[2]) + 1)
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= end:
+        raise RangeNotSatisfiable(headers=SAFE_HEADERS | {"Content-Range": f"bytes */{size}"})
+    return start, end
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    offered = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return "*" in offered or etag in offered

@@ -1,0 +1,74 @@
+"""A reply in the contract's form: fresh links, or bytes, in the form that was asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pybase64
+from starlette.responses import Response
+
+from gateway import clock
+from gateway.errors import Unavailable
+from gateway.flow.reply import KeptImage, PassedImage, Reply, ReplyImage
+from gateway.images.links import Links
+from gateway.images.store import Store, StoreUnavailable
+from gateway.money import format_yuan, json_yuan
+from gateway.tenants.policy import ImageFormat
+
+
+class Renderer:
+    """Makes answers of replies."""
+
+    def __init__(self, links: Links, store: Store | None) -> None:
+        self._links = links
+        self._store = store
+
+    async def success(
+        self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Answer `{code, data, model, provider, usage}`. Raises Unavailable if bytes are wanted and cannot be read."""
+        content = {
+            "code": 0,
+            "data": [await self._image(image, image_format, link_ttl) for image in reply.images],
+            "model": reply.model,
+            "provider": reply.provider,
+            "usage": {
+                "cost": orjson.Fragment(json_yuan(reply.cost)),
+                "images_generated": len(reply.images),
+                "images_failed": reply.images_failed,
+            },
+        }
+        response = Response(orjson.dumps(content), media_type="application/json", headers=headers)
+        response.headers["X-Generation-Id"] = reply.generation_id
+        response.headers["X-Cost-Yuan"] = format_yuan(reply.cost)
+        response.headers["Cache-Control"] = "private, no-store"
+        if self._store is not None and reply.pending:
+            response.headers["X-Image-Kept"] = "no"
+        return response
+
+    async def _image(self, image: ReplyImage, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
+        if isinstance(image, PassedImage):
+            return _in_form(image.kind, image.image, image.media_type, image.revised_prompt)
+        if image_format == "url" or (image_format == "upstream" and image.kind == "url"):
+            link = self._links.make(image.name, clock.now(), link_ttl)
+            return _in_form("url", link, None, image.revised_prompt)
+        text = pybase64.b64encode(await self._content(image)).decode()
+        return _in_form("base64", text, image.media_type, None)
+
+    async def _content(self, image: KeptImage) -> bytes:
+        if image.content is not None:
+            return image.content
+        try:
+            stored = None if self._store is None else await self._store.open(image.name)
+            if stored is None:
+                raise Unavailable("The image is not available", detail=f"{image.name} is not in the store")
+            return b"".join([piece async for piece in stored.read()])
+        except StoreUnavailable as error:
+            raise Unavailable("The image store is temporarily unavailable", detail=str(error)) from error
+
+
+def _in_form(kind: str, image: str, media_type: str | None, revised_prompt: str | None) -> dict[str, Any]:
+    """Write an image as the document has it: a link has no type, Base64 has no revised prompt."""
+    if kind == "url":
+        return {"type": "url", "image": image, "mimeType": None, "revised_prompt": revised_prompt}
+    return {"type": "base64", "image": image, "mimeType": media_type, "revised_prompt": None}

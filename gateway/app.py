@@ -1,0 +1,182 @@
+"""The composition root: everything that exists is built here, once, and handed down. Building contacts nothing."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from gateway.api.edge import Edge
+from gateway.api.errors import render_bug, render_expected, render_framework
+from gateway.api.generate import GenerateRoute
+from gateway.api.health import HealthRoute
+from gateway.api.images import ImagesRoute
+from gateway.api.models import ModelsRoute
+from gateway.api.render import Renderer
+from gateway.catalog import Catalog, CatalogFault, CatalogFile
+from gateway.clock import Calendar
+from gateway.data_dir import IMAGES, JOURNAL, database_of, migrate_embedded, secrets_of
+from gateway.database.engine import Database
+from gateway.errors import GatewayError, Misconfigured
+from gateway.flow.generate import Generator, Parts
+from gateway.flow.keep import Keeper
+from gateway.flow.references import References
+from gateway.flow.supervisor import Supervisor
+from gateway.guard import Guard
+from gateway.ids import new_id
+from gateway.images.fetch import Fetcher
+from gateway.images.links import Links
+from gateway.images.store import Store
+from gateway.images.stores import open_store
+from gateway.ledger.journal import Journal
+from gateway.ledger.ledger import Ledger
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.stall import watch_loop
+from gateway.tenants.directory import Directory
+from gateway.tenants.keys import Pepper
+from gateway.upstream.client import Upstream, UpstreamConfig
+
+LINK_SECONDS = 7 * 24 * 3600
+"""How long a link works if the tenant's policy does not say."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One process's gateway: the application, and what has to be opened before and closed after it serves."""
+
+    app: ASGIApp
+    settings: Settings
+    metrics: Metrics
+    database: Database
+    journal: Journal
+    ledger: Ledger
+    supervisor: Supervisor
+    catalog: CatalogFile
+    store: Store | None
+    fetcher: Fetcher
+    upstream: Upstream
+    _background: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def open(self, crashed: Callable[[], None]) -> None:
+        """Migrate what is embedded, announce this process, start what runs beside the requests.
+
+        `crashed` is called if one of the latter ends: it never should, and without it the gateway must not go on.
+        """
+        await migrate_embedded(self.settings, self.database)
+        if adopted := await asyncio.to_thread(self.journal.adopt):
+            structlog.get_logger("app").warning("journal of an earlier process taken over", entries=adopted)
+        await self.ledger.open()
+        for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics)):
+            self._background.append(asyncio.create_task(_never_ending(work, crashed)))
+
+    async def close(self) -> None:
+        """Settle what waits, and let go of everything. No generation may be running."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.ledger.close()
+        await self.upstream.close()
+        await self.fetcher.close()
+        if self.store is not None:
+            await self.store.close()
+        await self.database.close()
+
+
+def build(settings: Settings) -> Gateway:
+    """Build a gateway. Raises Misconfigured for a faulty catalog or store, and makes an embedded secret if absent."""
+    calendar = Calendar(settings.zone)
+    metrics = Metrics(CollectorRegistry())
+    catalog = CatalogFile(settings.catalog, _report_catalog)
+    secrets = secrets_of(settings)
+    database = database_of(settings)
+    journal = Journal(settings.data_dir / JOURNAL, process_id := new_id("proc"))
+    ledger = Ledger(
+        database,
+        journal,
+        process_id,
+        alone=settings.embedded,
+        settle_unknown_after=settings.unknown_settle_after,
+    )
+    directory = Directory(database, Pepper(secrets))
+    links = Links(settings.link_base, secrets, LINK_SECONDS)
+    store = store_of(settings)
+    fetcher = Fetcher(Guard(settings.fetch_allow))
+    upstream = upstream_of(settings, metrics)
+    supervisor = Supervisor(metrics)
+    generator = Generator(
+        Parts(
+            catalog=catalog,
+            calendar=calendar,
+            references=References(links, store, ledger),
+            supervisor=supervisor,
+            ledger=ledger,
+            upstream=upstream,
+            upstream_timeout=settings.upstream_timeout,
+            keeper=Keeper(store, fetcher, metrics),
+            metrics=metrics,
+        )
+    )
+    renderer = Renderer(links, store)
+    app = _application(
+        GenerateRoute(directory, catalog, calendar, generator, renderer, links, metrics),
+        ModelsRoute(directory, catalog, calendar),
+        ImagesRoute(links, store),
+        HealthRoute(database, supervisor),
+    )
+    return Gateway(app, settings, metrics, database, journal, ledger, supervisor, catalog, store, fetcher, upstream)
+
+
+def _application(*routes: GenerateRoute | ModelsRoute | ImagesRoute | HealthRoute) -> ASGIApp:
+    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False)
+    app.add_exception_handler(GatewayError, render_expected)
+    app.add_exception_handler(HTTPException, render_framework)
+    app.add_exception_handler(Exception, render_bug)
+    for route in routes:
+        app.include_router(route.router())
+    return Edge(app)
+
+
+def store_of(settings: Settings) -> Store | None:
+    """Describe the store that the settings name; contacts nothing. Raises Misconfigured."""
+    if settings.storage_url == "none":
+        return None
+    if settings.storage_url is None:
+        return open_store((settings.data_dir / IMAGES).absolute().as_uri(), settings.cloud)
+    try:
+        return open_store(settings.storage_url, settings.cloud)
+    except ValueError as error:
+        raise Misconfigured([f"GATEWAY_STORAGE_URL: {error}"]) from error
+
+
+def upstream_of(settings: Settings, metrics: Metrics) -> Upstream:
+    """Make the client of the upstream that the settings name; contacts nothing."""
+    return Upstream(
+        UpstreamConfig(
+            url=settings.upstream_url,
+            keys=tuple(key.get_secret_value() for key in settings.upstream_api_keys),
+            timeout=settings.upstream_timeout,
+        ),
+        metrics,
+    )
+
+
+def _report_catalog(news: Catalog | CatalogFault) -> None:
+    log = structlog.get_logger("catalog")
+    if isinstance(news, Catalog):
+        log.info("catalog read again", models=[model.name for model in news.models])
+    else:
+        log.error("faulty catalog refused, the old one stays", faults=news.faults)
+
+
+async def _never_ending(work: Coroutine[Any, Any, None], crashed: Callable[[], None]) -> None:
+    try:
+        await work
+    except Exception:  # noqa: BLE001 -- whatever it was, it is logged whole and ends the process
+        structlog.get_logger("app").exception("background work crashed")
+        crashed()

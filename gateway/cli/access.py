@@ -1,0 +1,78 @@
+"""How commands reach the database, and how they print."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from gateway import data_dir
+from gateway.catalog import load as load_catalog
+from gateway.settings import Settings, load
+from gateway.tenants.administration import Administration
+from gateway.tenants.keys import Pepper
+
+Result = TypeVar("Result")
+
+
+def settings() -> Settings:
+    """Read the settings from the environment. Raises Misconfigured."""
+    return load(os.environ)
+
+
+def in_database(work: Callable[[Connection], Result], configured: Settings | None = None) -> Result:
+    """Run `work` in one transaction; an embedded database is made and migrated first."""
+    configured = settings() if configured is None else configured
+    data_dir.prepare(configured.data_dir)
+
+    async def run() -> Result:
+        database = data_dir.database_of(configured)
+        try:
+            await data_dir.migrate_embedded(configured, database)
+            return await database.write(work)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def administration(configured: Settings) -> Administration:
+    """Return who changes tenants and keys: whoever may run this command."""
+    data_dir.prepare(configured.data_dir)
+    known = frozenset(model.name for model in load_catalog(configured.catalog).models)
+    return Administration(actor="cli", pepper=Pepper(data_dir.secrets_of(configured)), known_models=known)
+
+
+def say(text: str) -> None:
+    """Tell people something, on standard error."""
+    sys.stderr.write(f"{text}\n")
+
+
+def put(text: str) -> None:
+    """Give a script what it wants, on standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def put_json(value: Any) -> None:
+    """Give a script JSON."""
+    put(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str, right: Sequence[str] = ()) -> None:
+    """Print a table; with no rows, say so on standard error."""
+    if not rows:
+        say(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # Piped into a file or another command a table is as wide as it needs to be.
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=1000)
+    console.print(table)

@@ -1,0 +1,82 @@
+"""`gateway check-config`: every fault at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from gateway import data_dir
+from gateway.app import store_of, upstream_of
+from gateway.catalog import CatalogFault, load
+from gateway.cli.access import say, settings
+from gateway.database.engine import ping
+from gateway.database.migrate import NotMigrated, require_head
+from gateway.errors import LedgerUnavailable, Misconfigured
+from gateway.images.store import StoreUnavailable
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check-config")(check_config)
+
+
+def check_config(
+    *, contact: Annotated[bool, typer.Option("--contact", help="Try the stores and upstream too.")] = False
+) -> None:
+    """Check the settings and the catalog as `serve` would. Contacts nothing, unless asked to."""
+    configured = settings()
+    faults = configured.faults_to_serve()
+    try:
+        load(configured.catalog)
+    except CatalogFault as fault:
+        faults.extend(fault.faults)
+    try:
+        store_of(configured)
+    except Misconfigured as fault:
+        faults.extend(fault.faults)
+    if contact and not faults:
+        faults.extend(asyncio.run(_contact(configured)))
+    if faults:
+        raise Misconfigured(faults)
+    say("the configuration is good")
+
+
+async def _contact(configured: Settings) -> list[str]:
+    return [fault async for fault in _tried(configured)]
+
+
+async def _tried(configured: Settings) -> AsyncIterator[str]:
+    """Try each part in turn, and say what is wrong with it."""
+    data_dir.prepare(configured.data_dir)
+    database = data_dir.database_of(configured)
+    try:
+        await database.read(ping if configured.database_url is None else require_head)
+        say("database: reached")
+    except LedgerUnavailable as error:
+        yield f"GATEWAY_DATABASE_URL: the database cannot be used: {error.detail}"
+    except NotMigrated as error:
+        yield f"GATEWAY_DATABASE_URL: {error}"
+    finally:
+        await database.close()
+    store = store_of(configured)
+    if store is not None:
+        try:
+            await store.check()
+            say("image store: written to")
+        except StoreUnavailable as error:
+            yield f"GATEWAY_STORAGE_URL: images cannot be kept: {error}"
+        finally:
+            await store.close()
+    upstream = upstream_of(configured, Metrics(CollectorRegistry()))
+    try:
+        fault = await upstream.check()
+        if fault is None:
+            say("upstream: reached")
+        else:
+            yield f"GATEWAY_UPSTREAM_URL: {fault}"
+    finally:
+        await upstream.close()

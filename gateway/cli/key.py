@@ -1,0 +1,102 @@
+"""`gateway key`: the keys of a tenant."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from gateway import clock
+from gateway.cli import options
+from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.clock import Millis
+from gateway.tenants.administration import list_keys
+
+TenantName = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `gateway key list` shows it.", metavar="ID")]
+
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "m": timedelta(minutes=1)}
+
+
+def commands() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(help="Keys: shown once when made, stored as a digest.", no_args_is_help=True)
+    for name, command in {"create": create, "list": list_, "rotate": rotate, "revoke": revoke}.items():
+        app.command(name)(command)
+    return app
+
+
+def create(
+    tenant: TenantName,
+    label: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    expires: Annotated[str, typer.Option(help="When it ends: 90d, 12h, 30m, or 2027-01-31.")] = "",
+    requests_per_minute: options.RequestsPerMinute = None,
+    images_per_minute: options.ImagesPerMinute = None,
+) -> None:
+    """Make a key and print it. It is not shown again."""
+    policy = options.given({"requests_per_minute": requests_per_minute, "images_per_minute": images_per_minute})
+    configured, expires_at = settings(), _moment(expires)
+    admin = administration(configured)
+    key, text = in_database(
+        lambda connection: admin.create_key(connection, tenant, label=label, expires_at=expires_at, options=policy),
+        configured,
+    )
+    put(text)
+    say(f"key {key.id} of tenant {tenant}; keep it now, it is not shown again")
+
+
+def list_(tenant: TenantName, *, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List a tenant's keys, without the keys themselves."""
+    keys = in_database(lambda connection: list_keys(connection, tenant))
+    if json:
+        put_json([key.shown() for key in keys])
+        return
+    now = clock.now()
+    put_table(
+        ("ID", "LABEL", "STATE", "CREATED", "EXPIRES"),
+        [
+            (
+                key.id,
+                key.label,
+                key.state(now),
+                clock.iso(key.created_at),
+                "-" if key.expires_at is None else clock.iso(key.expires_at),
+            )
+            for key in keys
+        ],
+        empty=f"no keys yet; make one with: gateway key create {tenant}",
+    )
+
+
+def rotate(key_id: KeyId) -> None:
+    """Make a successor with the same limits and print it; the old key works for another 24 hours."""
+    configured = settings()
+    admin = administration(configured)
+    key, text = in_database(lambda connection: admin.rotate_key(connection, key_id), configured)
+    put(text)
+    say(f"key {key.id} follows {key_id}, which works for another 24 hours at most")
+
+
+def revoke(key_id: KeyId) -> None:
+    """Refuse a key for good, within 5 seconds."""
+    configured = settings()
+    admin = administration(configured)
+    in_database(lambda connection: admin.revoke_key(connection, key_id), configured)
+    say(f"key {key_id} revoked; refused everywhere within 5 seconds")
+
+
+def _moment(text: str) -> Millis | None:
+    if not text:
+        return None
+    number, unit = text[:-1], text[-1]
+    try:
+        if unit in _UNITS and number.isascii() and number.isdigit():
+            moment = datetime.now(UTC) + int(number) * _UNITS[unit]
+        else:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter("must be like 90d, 12h, 30m or 2027-01-31", param_hint="--expires") from error
+    expires_at = int(moment.timestamp() * 1000)
+    if expires_at <= clock.now():
+        raise typer.BadParameter("must be in the future", param_hint="--expires")
+    return expires_at

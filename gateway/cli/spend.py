@@ -1,0 +1,57 @@
+"""`gateway spend`: what settled generations cost."""
+
+import csv
+import sys
+from datetime import date
+from typing import Annotated, Literal
+
+import typer
+
+from gateway import clock
+from gateway.cli.access import in_database, put_json, put_table, settings
+from gateway.clock import Calendar
+from gateway.ledger.report import Grouping, spend
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("spend")(spend_)
+
+
+def spend_(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    since: Annotated[str, typer.Option("--from", help="First day, 2026-11-01; the month's first if not given.")] = "",
+    until: Annotated[str, typer.Option("--to", help="Last day; today if not given.")] = "",
+    by: Annotated[Grouping, typer.Option(help="What to group by.")] = "model",
+    format_: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")] = "table",
+) -> None:
+    """Say what was spent, by day, model, tenant, provider or key, in days of GATEWAY_TIMEZONE."""
+    configured = settings()
+    today = Calendar(configured.zone).day(clock.now())
+    first = _day(since, today[:7] + "-01", "--from")
+    last = _day(until, today, "--to")
+    rows = in_database(lambda connection: spend(connection, by, first, last, tenant), configured)
+    shown = [row.shown() for row in rows]
+    if format_ == "json":
+        put_json({"rows": shown})
+        return
+    columns = (by, "cost_yuan", "generations", "images_generated", "images_failed", "unknown")
+    lines = [[str(row[column]) for column in columns] for row in shown]
+    if format_ == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *lines])
+        return
+    put_table(
+        [column.upper() for column in columns],
+        lines,
+        empty=f"nothing was spent between {first} and {last}",
+        right=[column.upper() for column in columns[1:]],
+    )
+
+
+def _day(text: str, otherwise: str, option: str) -> str:
+    if not text:
+        return otherwise
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise typer.BadParameter("must be a day such as 2026-11-01", param_hint=option) from error

@@ -1,0 +1,147 @@
+"""`gateway tenant`: the teams and applications that may use the gateway."""
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import options
+from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.tenants.administration import Tenant, find_tenant, list_tenants
+from gateway.tenants.policy import show
+
+Name = Annotated[str, typer.Argument(help="The tenant's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def commands() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(help="Tenants: who may use the gateway, and within which limits.", no_args_is_help=True)
+    for name, command in {
+        "create": create,
+        "list": list_,
+        "show": show_,
+        "update": update,
+        "disable": disable,
+        "enable": enable,
+    }.items():
+        app.command(name)(command)
+    return app
+
+
+def create(
+    name: Name,
+    requests_per_minute: options.RequestsPerMinute = None,
+    images_per_minute: options.ImagesPerMinute = None,
+    burst: options.Burst = None,
+    concurrency: options.Concurrency = None,
+    budget_day: options.BudgetDay = None,
+    budget_month: options.BudgetMonth = None,
+    budget_total: options.BudgetTotal = None,
+    models: options.Models = None,
+    image_format: options.ImageFormat = None,
+    keep_prompts: options.KeepPrompts = None,
+    link_ttl: options.LinkTtl = None,
+    max_body_mb: options.MaxBodyMb = None,
+    shadow: options.Shadow = None,
+) -> None:
+    """Make a tenant. An option that is not given is no limit. Prints the tenant's id."""
+    policy = options.given({name_: value for name_, value in locals().items() if name_ != "name"})
+    configured = settings()
+    admin = administration(configured)
+    tenant = in_database(lambda connection: admin.create_tenant(connection, name, policy), configured)
+    put(tenant.id)
+    say(f"tenant {name} created; give it a key with: gateway key create {name}")
+
+
+def update(
+    name: Name,
+    requests_per_minute: options.RequestsPerMinute = None,
+    images_per_minute: options.ImagesPerMinute = None,
+    burst: options.Burst = None,
+    concurrency: options.Concurrency = None,
+    budget_day: options.BudgetDay = None,
+    budget_month: options.BudgetMonth = None,
+    budget_total: options.BudgetTotal = None,
+    models: options.Models = None,
+    image_format: options.ImageFormat = None,
+    keep_prompts: options.KeepPrompts = None,
+    link_ttl: options.LinkTtl = None,
+    max_body_mb: options.MaxBodyMb = None,
+    shadow: options.Shadow = None,
+) -> None:
+    """Change a tenant's policy; it takes effect within 5 seconds. '' takes a limit away."""
+    policy = options.given({name_: value for name_, value in locals().items() if name_ != "name"})
+    if not policy:
+        raise typer.BadParameter("give at least one option to change")
+    configured = settings()
+    admin = administration(configured)
+    _print(in_database(lambda connection: admin.update_tenant(connection, name, policy), configured))
+
+
+def list_(*, json: Json = False) -> None:
+    """List the tenants."""
+    tenants = in_database(list_tenants)
+    if json:
+        put_json([tenant.shown() for tenant in tenants])
+        return
+    put_table(
+        ("NAME", "ID", "STATE", "LIMITS"),
+        [(one.name, one.id, "enabled" if one.disabled_at is None else "disabled", _limits(one)) for one in tenants],
+        empty="no tenants yet; make one with: gateway tenant create NAME",
+    )
+
+
+def show_(name: Name, *, json: Json = False) -> None:
+    """Show a tenant and its policy."""
+    tenant = in_database(lambda connection: find_tenant(connection, name))
+    if json:
+        put_json(tenant.shown())
+    else:
+        _print(tenant)
+
+
+def disable(name: Name) -> None:
+    """Refuse all of a tenant's keys, within 5 seconds."""
+    _switch(name, disabled=True)
+
+
+def enable(name: Name) -> None:
+    """Take a tenant's keys again."""
+    _switch(name, disabled=False)
+
+
+def _switch(name: str, *, disabled: bool) -> None:
+    configured = settings()
+    admin = administration(configured)
+    in_database(lambda connection: admin.disable_tenant(connection, name, disabled=disabled), configured)
+    say(f"tenant {name} {'disabled' if disabled else 'enabled'}; in effect within 5 seconds")
+
+
+def _print(tenant: Tenant) -> None:
+    shown = tenant.shown()
+    rows: dict[str, Any] = {"name": tenant.name, "id": tenant.id, "created": shown["created_at"]}
+    rows["state"] = "disabled" if shown["disabled"] else "enabled"
+    for option, value in show(tenant.policy).items():
+        rows[option] = _text(value)
+    put_table(("OPTION", "VALUE"), [(option, str(value)) for option, value in rows.items()], empty="")
+
+
+def _limits(tenant: Tenant) -> str:
+    limits = {name: value for name, value in show(tenant.policy).items() if value not in (None, False)}
+    limits = {name: value for name, value in limits.items() if (name, value) not in _DEFAULTS}
+    return ", ".join(f"{name}={_text(value)}" for name, value in limits.items())
+
+
+_DEFAULTS = (("image_format", "url"), ("keep_prompts", True))
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ",".join(value)
+        case _:
+            return str(value)

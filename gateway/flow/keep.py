@@ -1,0 +1,114 @@
+"""From upstream's answer to kept images: decode or fetch, look at the bytes, store; a few at a time.
+
+An image that cannot be had (its link is dead, its bytes are no image) counts as failed; it was billed all the same.
+An image that cannot be stored is still given to the caller, as upstream sent it: it has been paid for.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.flow.reply import KeptImage, PassedImage, ReplyImage
+from gateway.images.decode import decode_base64
+from gateway.images.fetch import Fetcher, FetchFailed
+from gateway.images.inspect import NotAnImage, inspect
+from gateway.images.store import Store, StoreUnavailable, image_name
+from gateway.metrics import Metrics
+from gateway.upstream.envelope import ReturnedImage
+
+AT_ONCE = 4
+
+_INLINE = 64 * 1024
+"""Below this many bytes a hop to a thread costs more than the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of the images of one answer. `fetch_seconds` were spent waiting for upstream's links."""
+
+    images: tuple[ReplyImage, ...]
+    failed: int
+    fetch_seconds: float
+
+
+class Keeper:
+    """Keeps images. Without a store it passes them on as they came."""
+
+    def __init__(self, store: Store | None, fetcher: Fetcher, metrics: Metrics) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._metrics = metrics
+        self._log = structlog.get_logger("keep")
+
+    async def keep(self, images: Sequence[ReturnedImage], generation_id: str) -> Kept:
+        """Keep what can be kept of these images, in their order."""
+        if self._store is None:
+            return Kept(tuple(_passed(image) for image in images), 0, 0.0)
+        store, begun, turns = self._store, time.monotonic(), asyncio.Semaphore(AT_ONCE)
+
+        async def one(image: ReturnedImage) -> tuple[ReplyImage | None, float]:
+            async with turns:
+                return await self._keep_one(store, image, generation_id, begun)
+
+        if len(images) == 1:
+            results = [await one(images[0])]
+        else:
+            results = await asyncio.gather(*(one(image) for image in images))
+        kept = tuple(image for image, _ in results if image is not None)
+        return Kept(kept, len(images) - len(kept), max((seconds for _, seconds in results), default=0.0))
+
+    async def _keep_one(
+        self, store: Store, image: ReturnedImage, generation_id: str, begun: float
+    ) -> tuple[ReplyImage | None, float]:
+        fetched = 0.0
+        try:
+            if image.kind == "url":
+                content = await self._fetcher.fetch(image.image)
+                fetched = time.monotonic() - begun
+            elif len(image.image) > _INLINE:
+                content = await asyncio.to_thread(decode_base64, image.image)
+            else:
+                content = decode_base64(image.image)
+            if len(content) > _INLINE:
+                kept = await asyncio.to_thread(_describe, image, content)
+            else:
+                kept = _describe(image, content)
+            await store.put(kept.name, content)
+        except FetchFailed as error:
+            self._failed("fetch", generation_id, str(error))
+            return None, fetched
+        except NotAnImage as error:
+            self._failed("image", generation_id, str(error))
+            return None, fetched
+        except StoreUnavailable as error:
+            self._failed("store", generation_id, str(error))
+            return _passed(image), fetched
+        self._metrics.kept_bytes.inc(len(content))
+        return kept, fetched
+
+    def _failed(self, cause: str, generation_id: str, reason: str) -> None:
+        self._metrics.keep_failures.labels(cause).inc()
+        self._log.error("image_not_kept", cause=cause, generation=generation_id, reason=reason)
+
+
+def _describe(image: ReturnedImage, content: bytes) -> KeptImage:
+    found = inspect(content)
+    return KeptImage(
+        kind=image.kind,
+        name=image_name(found.media_type),
+        media_type=found.media_type,
+        size=len(content),
+        width=found.width,
+        height=found.height,
+        sha256=hashlib.sha256(content).hexdigest(),
+        revised_prompt=image.revised_prompt,
+        content=content,
+    )
+
+
+def _passed(image: ReturnedImage) -> PassedImage:
+    return PassedImage(image.kind, image.image, image.media_type, image.revised_prompt)

@@ -1,0 +1,73 @@
+"""Links of this gateway as reference images: replaced by the bytes they name, since upstream cannot reach them."""
+
+import asyncio
+import hashlib
+
+import pybase64
+
+from gateway import clock
+from gateway.contract import (
+    MAX_REFERENCE_BYTES,
+    MAX_REFERENCE_PIXELS,
+    REFERENCE_FIELDS,
+    GenerateAsk,
+    ReferenceBytes,
+    ReferenceLink,
+)
+from gateway.errors import InvalidRequest, Unavailable
+from gateway.images.inspect import inspect
+from gateway.images.links import Links
+from gateway.images.store import Store, StoreUnavailable
+from gateway.ledger.ledger import Ledger
+
+
+class References:
+    """Resolves a tenant's own links; anybody else's, an expired or an altered one is refused like an unknown one."""
+
+    def __init__(self, links: Links, store: Store | None, ledger: Ledger) -> None:
+        self._links = links
+        self._store = store
+        self._ledger = ledger
+
+    async def resolve(self, ask: GenerateAsk, tenant_id: str) -> GenerateAsk:
+        """Return the ask with the bytes of its own links. Raises InvalidRequest, or Unavailable if a store is away."""
+        for slot, reference in ask.references:
+            if isinstance(reference, ReferenceLink) and reference.own:
+                kept = await self._kept(reference.url, REFERENCE_FIELDS[slot - 1], tenant_id)
+                ask = ask.with_reference(slot, kept)
+        return ask
+
+    async def _kept(self, url: str, field: str, tenant_id: str) -> ReferenceBytes:
+        unknown = InvalidRequest(f"Invalid {field} parameter. The URL must be publicly reachable")
+        name = self._links.name_in(url, clock.now())
+        if name is None or self._store is None or await self._ledger.owner_of_image(name) != tenant_id:
+            raise unknown
+        try:
+            image = await self._store.open(name)
+            if image is None:
+                raise unknown
+            if image.size > MAX_REFERENCE_BYTES:
+                raise _too_large(field)
+            content = b"".join([piece async for piece in image.read()])
+        except StoreUnavailable as error:
+            raise Unavailable("The image store is temporarily unavailable", detail=str(error), retry_after=5) from error
+        reference = await asyncio.to_thread(_reference, content)
+        if reference.width * reference.height > MAX_REFERENCE_PIXELS:
+            raise _too_large(field)
+        return reference
+
+
+def _too_large(field: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid {field} parameter. Maximum size: 20MB or 20MP")
+
+
+def _reference(content: bytes) -> ReferenceBytes:
+    found = inspect(content)
+    return ReferenceBytes(
+        base64=pybase64.b64encode(content).decode(),
+        sha256=hashlib.sha256(content).hexdigest(),
+        media_type=found.media_type,
+        size=len(content),
+        width=found.width,
+        height=found.height,
+    )

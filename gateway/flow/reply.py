@@ -1,0 +1,89 @@
+"""The reply: what a caller gets for a generation, before links are made of its images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from gateway.money import Micros
+
+ImageKind: TypeAlias = Literal["url", "base64"]
+"""The form in which upstream gave an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image whose bytes are in the store. `content` is there while they are still at hand."""
+
+    kind: ImageKind
+    name: str
+    media_type: str
+    size: int
+    width: int
+    height: int
+    sha256: str
+    revised_prompt: str | None
+    content: bytes | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PassedImage:
+    """An image that is not kept, as upstream sent it: nothing is to be kept, or the store failed."""
+
+    kind: ImageKind
+    image: str = field(repr=False)
+    media_type: str | None
+    revised_prompt: str | None
+
+
+ReplyImage: TypeAlias = KeptImage | PassedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one generation gave. `cost` is what this caller is charged for this reply."""
+
+    generation_id: str
+    model: str
+    provider: str
+    images: Sequence[ReplyImage]
+    images_failed: int
+    cost: Micros
+
+    @property
+    def pending(self) -> bool:
+        """Whether an image that should be kept is not."""
+        return any(isinstance(image, PassedImage) for image in self.images)
+
+
+def to_text(reply: Reply) -> str:
+    """Write a reply for its ledger row: names of kept images, never bytes or upstream's links."""
+    return orjson.dumps(
+        {
+            "model": reply.model,
+            "provider": reply.provider,
+            "images_failed": reply.images_failed,
+            "images": [_image_fields(image) for image in reply.images if isinstance(image, KeptImage)],
+        }
+    ).decode()
+
+
+def from_text(text: str, generation_id: str) -> Reply:
+    """Read a reply from its ledger row. It is charged nothing: the generation was paid once."""
+    fields: dict[str, Any] = orjson.loads(text)
+    images = [KeptImage(**image) for image in fields["images"]]
+    return Reply(generation_id, fields["model"], fields["provider"], images, fields["images_failed"], cost=0)
+
+
+def _image_fields(image: KeptImage) -> dict[str, Any]:
+    return {
+        "kind": image.kind,
+        "name": image.name,
+        "media_type": image.media_type,
+        "size": image.size,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "revised_prompt": image.revised_prompt,
+    }
