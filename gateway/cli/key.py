@@ -1,5 +1,6 @@
 """`gateway key`: the keys of a tenant."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -20,7 +21,8 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "m": timedelta(minute
 def commands() -> typer.Typer:
     """Put the commands together."""
     app = typer.Typer(help="Keys: shown once when made, stored as a digest.", no_args_is_help=True)
-    for name, command in {"create": create, "list": list_, "rotate": rotate, "revoke": revoke}.items():
+    named: dict[str, Callable[..., None]] = {"create": create, "list": list_, "rotate": rotate, "revoke": revoke}
+    for name, command in named.items():
         app.command(name)(command)
     return app
 

@@ -103,7 +103,5 @@ def _moment(text: str) -> Millis | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(
-            "must be a day or a moment, such as 2026-11-22T08:00Z", param_hint="--before"
-        ) from error
+        raise typer.BadParameter("must be a day or a moment: 2026-11-22T08:00Z", param_hint="--before") from error
     return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)

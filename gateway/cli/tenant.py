@@ -1,5 +1,6 @@
 """`gateway tenant`: the teams and applications that may use the gateway."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,14 +17,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def commands() -> typer.Typer:
     """Put the commands together."""
     app = typer.Typer(help="Tenants: who may use the gateway, and within which limits.", no_args_is_help=True)
-    for name, command in {
+    named: dict[str, Callable[..., None]] = {
         "create": create,
         "list": list_,
         "show": show_,
         "update": update,
         "disable": disable,
         "enable": enable,
-    }.items():
+    }
+    for name, command in named.items():
         app.command(name)(command)
     return app
 

@@ -21,7 +21,10 @@ def list_unknown(
     tenant: str | None = None,
     before: Millis | None = None,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Return unknown generations, oldest first, at most AT_ONCE: id, tenant (its name), tenant_id, model, quote, created_at, failure."""
+    """Return unknown generations, oldest first, at most AT_ONCE.
+
+    Each row has id, tenant (its name), tenant_id, model, quote, created_at, failure.
+    """
     columns = (
         generations.c.id,
         generations.c.tenant_id,
