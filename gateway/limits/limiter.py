@@ -11,7 +11,7 @@ from gateway.redis_link import Patience
 class Limiter(Protocol):
     """Rates and concurrency of tenants and their keys. An async context manager: inside, places entered are kept.
 
-    Each call is all or nothing over tenant and key, and idempotent: asked again for the same id within a minute, it
+    Each call is all or nothing over tenant and key, and idempotent: repeated with the same id within a minute, it
     answers as before and takes nothing. Neither raises for a store that is down.
     """
 

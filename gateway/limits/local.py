@@ -66,7 +66,7 @@ class LocalLimiter:
         self._sweep(now)
         if record in self._remembered:
             return self._remembered[record][1]
-        shares = [self._share(charge) for charge in charges]
+        shares = [replace(charge, processes=self._processes) for charge in charges]
         levels = [self._level(charge, now) for charge in shares]
         exceeded = [not charge.fits(level) for charge, level in zip(shares, levels, strict=True)]
         allowed = not any(over and charge.enforced for over, charge in zip(exceeded, shares, strict=True))
@@ -89,7 +89,6 @@ class LocalLimiter:
 
     def follow(self, charge: RateCharge, level: int, asked_at: int) -> None:
         """Take over the level that Redis found, dated to when it was asked: never later than when it looked."""
-        # A rate and its share fill and drain in the same time, so a level means the same to both.
         # Answers may arrive out of order; each is a level that was surely reached, so the highest stands.
         self._arrivals[charge.key] = max(self._arrivals.get(charge.key, 0), asked_at + level)
 
@@ -97,25 +96,13 @@ class LocalLimiter:
         """Return the time by this limiter's clock, in microseconds."""
         return self._clock()
 
-    def _share(self, charge: Charge) -> Charge:
-        if self._processes == 1:
-            return charge
-        match charge:
-            case RateCharge(rate=rate, cost=cost):
-                share = rate.share(self._processes)
-                # One call may need more images than the share of the burst, yet not more than the burst.
-                burst = max(share.size, cost) if cost <= rate.size else share.size
-                return replace(charge, rate=replace(share, burst=burst))
-            case EntryCharge(limit=limit):
-                return replace(charge, limit=-(-limit // self._processes))
-
     def _level(self, charge: Charge, now: int) -> int:
         match charge:
             case EntryCharge(key=key):
                 return self.holdings.count(key)
-            case RateCharge(key=key, rate=rate):
+            case RateCharge(key=key, depth=depth):
                 # Cut to the depth, for good: a lowered limit must lock nobody out for longer than its own burst.
-                arrival = min(self._arrivals.get(key, now), now + rate.depth)
+                arrival = min(self._arrivals.get(key, now), now + depth)
                 if key in self._arrivals:
                     self._arrivals[key] = arrival
                 return max(0, arrival - now)
@@ -125,8 +112,8 @@ class LocalLimiter:
         match charge:
             case EntryCharge():
                 return level + 1
-            case RateCharge(key=key, rate=rate, cost=cost):
-                raised = level + cost * rate.interval
+            case RateCharge(key=key, interval=interval, cost=cost):
+                raised = level + cost * interval
                 self._arrivals[key] = now + raised
                 return raised
 

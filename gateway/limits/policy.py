@@ -46,10 +46,6 @@ class Rate:
         """The highest level, in microseconds."""
         return self.size * self.interval
 
-    def share(self, processes: int) -> "Rate":
-        """Return one process's part, rounded up."""
-        return Rate(-(-self.per_minute // processes), -(-self.size // processes))
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -74,35 +70,52 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class RateCharge:
-    """What one call asks of one rate."""
+    """What one call asks of one rate, or of one process's share of it."""
 
     name: LimitName
     key: str
     rate: Rate
     cost: int
     enforced: bool
-    quota: int
-    """The whole rate per minute, also where `rate` is one process's share of it."""
+    processes: int = 1
+
+    @property
+    def interval(self) -> int:
+        """How far one raises the level. A share's level is the whole's: one process raises it for all, so it sinks
+        as it would if the others did the same, and a level of the whole can be carried over as it is."""
+        return self.rate.interval * self.processes
+
+    @property
+    def depth(self) -> int:
+        """How high the level may be. A share rounds up, and is never less than what one call may ask for."""
+        share = -(-self.rate.size // self.processes)
+        if self.cost <= self.rate.size:
+            share = max(share, self.cost)
+        return max(self.rate.depth, share * self.interval)
 
     def fits(self, level: int) -> bool:
-        """Whether the rate, at this level, has room for the cost."""
-        return level + self.cost * self.rate.interval <= self.rate.depth
+        """Whether there is room for the cost at this level."""
+        return level + self.cost * self.interval <= self.depth
 
 
 @dataclass(frozen=True, slots=True)
 class EntryCharge:
-    """One place among those in progress."""
+    """One place among those in progress, or among one process's share of them."""
 
     name: LimitName
     key: str
     limit: int
     enforced: bool
-    quota: int
-    """The whole limit, also where `limit` is one process's share of it."""
+    processes: int = 1
+
+    @property
+    def places(self) -> int:
+        """How many there are. A share rounds up."""
+        return -(-self.limit // self.processes)
 
     def fits(self, level: int) -> bool:
         """Whether there is a free place."""
-        return level < self.limit
+        return level < self.places
 
 
 Charge: TypeAlias = RateCharge | EntryCharge
@@ -126,13 +139,13 @@ def entry_charges(tenant: Scope, key: Scope | None, images: int) -> tuple[Charge
         if scope.concurrency is not None:
             name: LimitName = "key-concurrency" if own else "concurrency"
             key_name, limit = _key(tenant, scope, "concurrency"), scope.concurrency
-            charges.append(EntryCharge(name, key_name, limit, not scope.shadow, quota=limit))
+            charges.append(EntryCharge(name, key_name, limit, not scope.shadow))
     return tuple(charges)
 
 
 def _rate_charge(tenant: Scope, scope: Scope, name: LimitName, rate: Rate, cost: int) -> RateCharge:
     key = _key(tenant, scope, name.removeprefix("key-"))
-    return RateCharge(name, key, rate, cost, not scope.shadow, quota=rate.per_minute)
+    return RateCharge(name, key, rate, cost, not scope.shadow)
 
 
 def record_key(tenant: Scope, call: Literal["take", "enter"], id: str) -> str:  # noqa: A002 -- the word of the house

@@ -114,9 +114,9 @@ class SharedLimiter:
         words: list[Word] = [id, _RECORD_MILLIS, self._lease]
         for charge in charges:
             match charge:
-                case RateCharge(rate=rate, cost=cost, enforced=enforced):
+                case RateCharge(interval=interval, depth=depth, cost=cost, enforced=enforced):
                     floor = max(0, self._local.level(charge) - _FLOOR_SLACK)
-                    words += ["R" if enforced else "r", rate.interval, rate.depth, cost, floor]
+                    words += ["R" if enforced else "r", interval, depth, cost, floor]
                 case EntryCharge(limit=limit, enforced=enforced):
                     words += ["E" if enforced else "e", limit, 0, 0, 0]
         return words

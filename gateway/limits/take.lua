@@ -49,13 +49,12 @@ for i = 1, #KEYS - 1 do
   else
     local interval, depth = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     local cost, floor = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-    local arrival = tonumber(redis.call('GET', limit.key) or now)
-    if arrival - now > depth then
-      -- Neither a lowered limit nor a clock set back may lock anyone out for longer than the burst.
-      arrival = now + depth
-      keep(limit.key, now, depth)
+    local found = math.max(tonumber(redis.call('GET', limit.key) or now) - now, 0)
+    -- Cut to the depth: neither a lowered limit nor a clock set back may lock anyone out for longer than the burst.
+    limit.level = math.min(math.max(found, floor), depth)
+    if limit.level ~= found then
+      keep(limit.key, now, limit.level)
     end
-    limit.level = math.min(math.max(arrival - now, floor, 0), depth)
     limit.after = limit.level + cost * interval
     limit.exceeded = limit.after > depth
   end

@@ -69,21 +69,21 @@ def _wait(met: Met) -> int | None:
     match met.charge:
         case EntryCharge():
             return _RUNNING_RETRY
-        case RateCharge(rate=rate, cost=cost):
-            if cost > rate.size:
+        case RateCharge(cost=cost) as charge:
+            if cost > charge.rate.size:
                 return None
-            return max(1, _seconds(met.level + cost * rate.interval - rate.depth))
+            return max(1, _seconds(met.level + cost * charge.interval - charge.depth))
 
 
 def _standing(met: Met) -> Standing:
     match met.charge:
-        case EntryCharge(name=name, limit=limit, quota=quota):
-            return Standing(name, quota, max(0, limit - met.level), None, None, met.exceeded)
-        case RateCharge(name=name, rate=rate, quota=quota):
-            remaining = max(0, (rate.depth - met.level) // rate.interval)
-            more = met.level + (remaining + 1) * rate.interval - rate.depth
-            reset = None if remaining >= rate.size else max(1, _seconds(more))
-            return Standing(name, quota, remaining, 60, reset, met.exceeded)
+        case EntryCharge(name=name, limit=limit) as charge:
+            return Standing(name, limit, max(0, charge.places - met.level), None, None, met.exceeded)
+        case RateCharge(name=name) as charge:
+            remaining = max(0, (charge.depth - met.level) // charge.interval)
+            more = met.level + (remaining + 1) * charge.interval - charge.depth
+            reset = None if met.level == 0 else max(1, _seconds(more))
+            return Standing(name, charge.rate.per_minute, remaining, 60, reset, met.exceeded)
 
 
 def _seconds(micros: int) -> int:

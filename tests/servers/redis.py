@@ -1,4 +1,4 @@
-"""Real Redis servers on free loopback ports: single, three with Sentinels, a cluster of three. Each ends with its block."""
+"""Real Redis servers on free loopback ports: single, with Sentinels, a cluster. Each ends with its block."""
 
 import shutil
 import signal
@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 SERVICE = "images"
 _SLOTS = 16384
@@ -96,10 +97,11 @@ class Server:
 
 
 @contextmanager
-def redis_server(binary: str | None = None, *options: str) -> Iterator[Server]:
-    """Run one server."""
+def redis_server(binary: str | None = None, *options: str, port: int | None = None) -> Iterator[Server]:
+    """Run one server, on a port of its own unless one is given."""
     with TemporaryDirectory(prefix="redis-") as folder:
-        server = Server(any_redis() if binary is None else binary, Path(folder), free_port(), options)
+        binary, port = any_redis() if binary is None else binary, free_port() if port is None else port
+        server = Server(binary, Path(folder), port, options)
         try:
             server.start()
             yield server
@@ -132,7 +134,7 @@ def redis_sentinels(binary: str | None = None) -> Iterator[Sentinels]:
         sentinels = tuple(stack.enter_context(_sentinel(primary)) for _ in range(3))
         for sentinel in sentinels:
             with sentinel.client() as client:
-                wait_for(lambda: _knows_all(client), "the Sentinels to know each other")  # noqa: B023 -- called at once
+                wait_for(lambda: _knows_all(client), "the Sentinels to know each other")
         yield Sentinels(primary, replica, sentinels)
 
 
@@ -185,7 +187,7 @@ def redis_cluster(binary: str | None = None) -> Iterator[Cluster]:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
         for node in nodes:
             with node.client() as client:
-                wait_for(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"), "the cluster")  # noqa: B023
+                wait_for(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"), "the cluster")
         yield Cluster(nodes)
 
 
