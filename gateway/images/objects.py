@@ -2,17 +2,14 @@
 
 Below 32 MiB an image goes in a single request, three tries within 15 seconds; above, in parts within 60. Correctness
 never rests on conditional writes, which self-hosted stores get wrong: a name is written once, by whoever made it.
-Credentials are those of each cloud's usual environment variables, handed in by the caller; what is absent there
-(instance roles, workload identity) the library finds by itself.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, TypeAlias, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -32,84 +29,7 @@ _PROBE: Final = "gateway-check"  # one key, written again and again; it is no im
 # The library gives only some answers a class of their own; for the others its text is all there is.
 _NO_BUCKET: Final = re.compile("NoSuchBucket|InvalidBucketName|ContainerNotFound|bucket does not exist")
 _REFUSED: Final = re.compile("status code: 4(?!08|29)")
-_RETRY: Final[Any] = {
-    "max_retries": 2,
-    "retry_timeout": timedelta(seconds=_SECONDS),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=3), "base": 2},
-}
-_SHARED_SETTINGS: Final = {
-    "s3": (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL",
-        "AWS_ENDPOINT_URL_S3",
-        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
-        "AWS_UNSIGNED_PAYLOAD",
-        "AWS_SERVER_SIDE_ENCRYPTION",
-        "AWS_SSE_KMS_KEY_ID",
-        "AWS_ROLE_ARN",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    ),
-    "gs": (
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "GOOGLE_SERVICE_ACCOUNT",
-        "GOOGLE_SERVICE_ACCOUNT_KEY",
-        "GOOGLE_BASE_URL",
-        "GOOGLE_SKIP_SIGNATURE",
-    ),
-    "az": (
-        "AZURE_STORAGE_ACCOUNT_NAME",
-        "AZURE_STORAGE_ACCOUNT_KEY",
-        "AZURE_STORAGE_SAS_TOKEN",
-        "AZURE_STORAGE_ENDPOINT",
-        "AZURE_STORAGE_USE_EMULATOR",
-        "AZURE_CLIENT_ID",
-        "AZURE_CLIENT_SECRET",
-        "AZURE_TENANT_ID",
-        "AZURE_FEDERATED_TOKEN_FILE",
-    ),
-}
-_ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
-
-
-def open_bucket(url: str, environ: Mapping[str, str]) -> "ObjectStore":
-    """Describe a bucket by `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; contacts nothing.
-
-    Of `environ` only the cloud's own variables are used. An `http://` endpoint in them is taken as meant.
-    Raises ValueError for another URL, or settings that the library refuses.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in _SHARED_SETTINGS or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("an object store is named s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
-    config: Any = {key: environ[key] for key in _SHARED_SETTINGS[parts.scheme] if environ.get(key)}
-    client: Any = {
-        "connect_timeout": "3s",
-        "timeout": f"{_SECONDS_LARGE:.0f}s",
-        "allow_http": any(config.get(key, "").startswith("http://") for key in _ENDPOINTS),
-    }
-    prefix = parts.path.strip("/") or None
-    bucket: Bucket
-    try:
-        match parts.scheme:
-            case "s3":
-                bucket = S3Store(parts.netloc, prefix=prefix, config=config, client_options=client, retry_config=_RETRY)
-            case "gs":
-                bucket = GCSStore(
-                    parts.netloc, prefix=prefix, config=config, client_options=client, retry_config=_RETRY
-                )
-            case _:
-                bucket = AzureStore(
-                    parts.netloc, prefix=prefix, config=config, client_options=client, retry_config=_RETRY
-                )
-    except BaseError as error:
-        raise ValueError(f"the object store's settings are refused: {_plain(error)}") from None
-    return ObjectStore(bucket)
+_PRIVATE: Final = re.compile(r"(?<=\?)[^\s\"')]+|(?<=string )\"[^\"]*\"")  # a signed query; a value of a wrong type
 
 
 class ObjectStore:
@@ -127,7 +47,7 @@ class ObjectStore:
         large = len(image) >= _SINGLE_PUT
         await _answered(
             obstore.put_async(self._bucket, parsed.text, image, attributes=attributes, use_multipart=large),
-            _SECONDS_LARGE if large else _SECONDS,
+            _SECONDS_LARGE if large else None,
         )
 
     async def open(self, name: str) -> "ObjectImage | None":
@@ -193,15 +113,16 @@ class _Absent(StoreUnavailable):
     """There is no such object; where that is an answer, it is caught."""
 
 
-async def _answered(call: Awaitable[T], seconds: float = _SECONDS) -> T:
+async def _answered(call: Awaitable[T], seconds: float | None = None) -> T:
     """Wait for the store's answer, and translate every way in which it can fail."""
+    seconds = _SECONDS if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):
             return await call
     except TimeoutError as error:
         raise StoreUnavailable(Trouble.UNREACHABLE, f"no answer within {seconds:.0f} seconds") from error
     except (BaseError, OSError) as error:
-        detail = _plain(error)
+        detail = plain(error)
         if isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(detail):
             raise _Absent(Trouble.NO_BUCKET, detail) from error
         raise StoreUnavailable(_trouble(error, detail), detail) from error
@@ -215,6 +136,6 @@ def _trouble(error: BaseError | OSError, detail: str) -> Trouble:
     return Trouble.UNREACHABLE
 
 
-def _plain(error: BaseException) -> str:
-    """Cut the library's text to its first part, without query strings (a signature may be in one)."""
-    return re.sub(r"\?[^\s\"')]*", "?…", str(error).partition("Debug source:")[0])[:400].strip()
+def plain(error: BaseException) -> str:
+    """Cut the library's text of an error to its first part, without what may be secret in it."""
+    return _PRIVATE.sub("…", str(error).partition("Debug source:")[0])[:400].strip()

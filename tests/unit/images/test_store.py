@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.images import stores
 from gateway.images.inspect import MediaType
 from gateway.images.local import LocalStore
 from gateway.images.objects import ObjectStore
@@ -97,9 +98,37 @@ def test_opens_each_kind() -> None:
         assert "secret" not in repr(store)
 
 
-def test_bad_settings_of_a_cloud_are_told_at_once() -> None:
-    """A setting that the library cannot read is a ValueError that does not quote it."""
-    environ = {"AZURE_STORAGE_ACCOUNT_NAME": "account", "AZURE_STORAGE_ACCOUNT_KEY": "canary not base64"}
-    with pytest.raises(ValueError, match="refused") as caught:
-        open_store("az://container", environ)
-    assert "canary" not in str(caught.value)
+def refusal(url: str, environ: dict[str, str]) -> str:
+    """Return what is said when these settings are refused; nothing if they are not."""
+    try:
+        open_store(url, environ)
+    except ValueError as refused:
+        return str(refused)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("url", "environ"),
+    [
+        ("az://b", {"AZURE_STORAGE_ACCOUNT_NAME": "account", "AZURE_STORAGE_ACCOUNT_KEY": "canary not base64"}),
+        ("az://b", {"AZURE_STORAGE_ACCOUNT_NAME": "account", "AZURE_STORAGE_SAS_TOKEN": "canary"}),
+        ("gs://b", {"GOOGLE_SERVICE_ACCOUNT_KEY": '"canary"'}),
+        ("gs://b", {"GOOGLE_SERVICE_ACCOUNT_KEY": '{"private_key": "canary"'}),
+        ("s3://b", {"AWS_SECRET_ACCESS_KEY": "canary"}),
+    ],
+)
+def test_bad_settings_of_a_cloud_are_told_at_once(url: str, environ: dict[str, str]) -> None:
+    """A setting that the library cannot read is refused at once, in words that do not quote it."""
+    said = refusal(url, environ)
+    assert "refused" in said
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_every_variable_is_known_to_the_library(scheme: str) -> None:
+    """No variable that is handed on is one that the library has never heard of, which would refuse a good setup."""
+    said = [
+        refusal(f"{scheme}://bucket", {"AZURE_STORAGE_ACCOUNT_NAME": "account", name: "true"})
+        for name in stores._VARIABLES[scheme]
+    ]
+    assert not [text for text in said if "is not valid for store" in text]
