@@ -39,12 +39,16 @@ class Failure(StrEnum):
 
 
 class FetchFailed(Exception):
-    """An image could not be fetched; `status` is the last HTTP status, if there was one. Quotes no URL."""
+    """An image could not be fetched. `status` is the last HTTP status, if there was one; `detail` names the error.
 
-    def __init__(self, reason: Failure, status: int | None = None) -> None:
+    Quotes no URL, since a link may carry its own permission.
+    """
+
+    def __init__(self, reason: Failure, status: int | None = None, detail: str | None = None) -> None:
         self.reason = reason
         self.status = status
-        super().__init__(reason.value if status is None else f"{reason.value} ({status})")
+        self.detail = detail
+        super().__init__(", ".join(str(part) for part in (reason, status, detail) if part is not None))
 
     @property
     def may_pass(self) -> bool:
@@ -112,7 +116,8 @@ class Fetcher:
             except AddressRefused:
                 raise FetchFailed(Failure.REFUSED, status) from None
             except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
-                raise FetchFailed(Failure.BROKEN, status) from error
+                # The error's own text may hold the URL, so its kind alone is told.
+                raise FetchFailed(Failure.BROKEN, status, type(error).__name__) from None
         raise FetchFailed(Failure.STATUS, status)
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -122,7 +127,7 @@ class Fetcher:
             raise FetchFailed(Failure.TOO_LARGE, answer.status)
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in _ENCODINGS:
-            raise FetchFailed(Failure.BROKEN, answer.status)
+            raise FetchFailed(Failure.BROKEN, answer.status, "Content-Encoding")
         body = io.BytesIO()  # gives its buffer away without a copy; joining pieces would hold the image twice
         async for piece in answer.content.iter_any():
             body.write(piece)
@@ -159,5 +164,5 @@ def _decompressed(body: bytes, limit: int) -> bytes:
         if plain.tell() > limit:
             raise FetchFailed(Failure.TOO_LARGE, _OK)
     if not decoder.eof:
-        raise FetchFailed(Failure.BROKEN, _OK)
+        raise FetchFailed(Failure.BROKEN, _OK, "cut off")
     return plain.getvalue()

@@ -87,6 +87,14 @@ class LocalStore:
         """Nothing is held open between calls."""
 
     def _write(self, name: ImageName, image: bytes) -> None:
+        try:
+            self._place(name, image)
+        except FileNotFoundError:
+            # Somebody removed a directory that this process has seen: make it again.
+            self._known_shards.clear()
+            self._place(name, image)
+
+    def _place(self, name: ImageName, image: bytes) -> None:
         with self._shard(name.shard) as shard:
             unfinished = f"{name.text}.{secrets.token_hex(8)}{_UNFINISHED}"
             try:

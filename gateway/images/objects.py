@@ -119,13 +119,13 @@ async def _answered(call: Awaitable[T], seconds: float | None = None) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await call
-    except TimeoutError as error:
-        raise StoreUnavailable(Trouble.UNREACHABLE, f"no answer within {seconds:.0f} seconds") from error
+    except TimeoutError:
+        raise StoreUnavailable(Trouble.UNREACHABLE, f"no answer within {seconds:.0f} seconds") from None
     except (BaseError, OSError) as error:
         detail = plain(error)
         if isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(detail):
-            raise _Absent(Trouble.NO_BUCKET, detail) from error
-        raise StoreUnavailable(_trouble(error, detail), detail) from error
+            raise _Absent(Trouble.NO_BUCKET, detail) from None
+        raise StoreUnavailable(_trouble(error, detail), detail) from None  # its own text may hold a signed URL
 
 
 def _trouble(error: BaseError | OSError, detail: str) -> Trouble:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -366,3 +367,17 @@ def test_tells_a_broken_answer() -> None:
             assert caught.value.reason is Failure.BROKEN
 
     asyncio.run(nobody())
+
+
+def test_says_nothing_of_the_url() -> None:
+    """A failure, printed with all that led to it, does not show the link."""
+    for behave in (
+        answer(b"", "Content-Encoding: br"),
+        answer(b"", status="404 No"),
+        answer(b"x", "Content-Length: 9"),
+    ):
+        with pytest.raises(FetchFailed) as caught:
+            fetch_from(behave, path="/canary.png?sig=canary")
+        printed = traceback.TracebackException.from_exception(caught.value, lookup_lines=False)
+        assert "canary" not in "".join(printed.format_exception_only())
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None

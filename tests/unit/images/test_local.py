@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -94,6 +95,16 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
             asyncio.run(call)
         assert caught.value.trouble is Trouble.FULL
     assert everything(tmp_path) == [NAME]
+
+
+def test_outlives_the_removal_of_its_directory(tmp_path: Path) -> None:
+    """When somebody empties the disk under a running store, the next image is kept all the same."""
+    store = LocalStore(tmp_path / "store")
+    for _ in range(2):
+        asyncio.run(store.put(NAME, b"image"))
+        assert asyncio.run(read(store)) == b"image"
+        shutil.rmtree(tmp_path / "store")
+        assert asyncio.run(store.open(NAME)) is None
 
 
 def test_follows_no_symbolic_link(tmp_path: Path) -> None:
