@@ -63,14 +63,14 @@ def settle_overdue(connection: Connection, before: Millis, now: Millis) -> int:
 def decide(
     connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], bill: Bill | None, now: Millis, *, by: str
 ) -> list[Settlement]:
-    """Settle unknown generations at `bill`, or each at its quote if None; FREE voids them. Return what was done."""
+    """Settle unknown generations at `bill`, or each at its quote if None; a free one voids. Return what was done."""
     decided = [
         Settlement(
             row.id,
             row.tenant_id,
             Bill("quoted", row.quote) if bill is None else bill,
             now,
-            failure=f"voided by {by}" if bill is FREE else f"settled by {by}",
+            failure=f"voided by {by}" if bill == FREE else f"settled by {by}",
         )
         for row in rows
     ]
