@@ -85,12 +85,14 @@ class LocalLimiter:
 
     def level(self, charge: RateCharge) -> int:
         """Return the level of a rate as this process knows it, in microseconds."""
-        return self._level(charge, self._clock())
+        return min(max(0, self._arrivals.get(charge.key, 0) - self._clock()), charge.depth)
 
     def follow(self, charge: RateCharge, level: int, asked_at: int) -> None:
         """Take over the level that Redis found, dated to when it was asked: never later than when it looked."""
-        # Answers may arrive out of order; each is a level that was surely reached, so the highest stands.
-        self._arrivals[charge.key] = max(self._arrivals.get(charge.key, 0), asked_at + level)
+        # Answers may arrive out of order; each is a level that was surely reached, so the highest stands. Unless the
+        # limit was lowered: what is above its depth is no level of its.
+        known = min(self._arrivals.get(charge.key, 0), asked_at + charge.depth)
+        self._arrivals[charge.key] = max(known, asked_at + level)
 
     def clock(self) -> int:
         """Return the time by this limiter's clock, in microseconds."""

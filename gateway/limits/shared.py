@@ -55,6 +55,8 @@ class SharedLimiter:
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.wait([self._renewal])
+            if not self._renewal.cancelled():
+                self._renewal.result()
 
     async def take(self, tenant: Scope, key: Scope | None, id: str, patience: Patience) -> Verdict:  # noqa: A002 -- see Limiter
         """See `Limiter`."""

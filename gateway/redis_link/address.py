@@ -8,6 +8,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.errors import Misconfigured
 
@@ -17,8 +18,13 @@ HEALTH_CHECK_SECONDS = 15
 CONNECTIONS = 8
 """How many trips of one process may be under way. What is asked for meanwhile joins the next trip."""
 
+FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What the client raises when Redis is away, slow, or not what was expected."""
+
 _DEFAULT_PORT = {"single": 6379, "cluster": 6379, "sentinel": 26379}
 _TLS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"})
+_YES = frozenset({"1", "true", "yes"})
+_SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 Client: TypeAlias = Redis | RedisCluster
@@ -44,7 +50,7 @@ class Address:
     database: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    tls_options: tuple[tuple[str, str | bool], ...] = ()
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def parse_address(url: str) -> Address:
@@ -53,9 +59,13 @@ def parse_address(url: str) -> Address:
     `redis://[user:password@]host[:port][/database]`, `redis+sentinel://host:port,host:port/service[/database]` or
     `redis+cluster://host:port,host:port`; `rediss…` in place of `redis…` speaks TLS, with `ssl_ca_certs`,
     `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` and `ssl_check_hostname` as query options. User and password are
-    those of the data servers. Raises `Misconfigured`, which never repeats the URL: it may hold a password.
+    those of the data servers; Sentinels may have their own, `?sentinel_username=…&sentinel_password=…`. Raises
+    `Misconfigured`, which never repeats the URL: it may hold a password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Misconfigured(["The Redis URL is not a URL."]) from None
     if parts.scheme not in _SCHEMES:
         raise Misconfigured([f"The Redis URL must begin with one of {', '.join(f'{name}://' for name in _SCHEMES)}."])
     kind, tls = _SCHEMES[parts.scheme]
@@ -73,6 +83,10 @@ def parse_address(url: str) -> Address:
         faults.append("The Redis URL names a database, which a cluster does not have.")
     if len(path) > 1 or not all(piece.isascii() and piece.isdigit() for piece in path):
         faults.append("The database in the Redis URL must be a number.")
+    options = tuple(parse_qsl(parts.query))
+    allowed = (_TLS_OPTIONS if tls else frozenset()) | (_SENTINEL_OPTIONS if kind == "sentinel" else frozenset())
+    if not {name for name, _ in options} <= allowed:
+        faults.append(f"The Redis URL has an unknown option. Options here: {', '.join(sorted(allowed)) or 'none'}.")
     if faults:
         raise Misconfigured(faults)
     return Address(
@@ -83,7 +97,7 @@ def parse_address(url: str) -> Address:
         database=int(path[0]) if path else 0,
         username=unquote(username) or None,
         password=unquote(password) or None,
-        tls_options=_tls_options(parts.query, tls=tls),
+        options=options,
     )
 
 
@@ -94,20 +108,10 @@ def _host(text: str, default_port: int, faults: list[str]) -> tuple[str, int]:
         host, port = split.hostname, split.port
     except ValueError:
         host, port = None, None
-    if host is None:
+    if host is None or port == 0:
         faults.append("The Redis URL must name a host and a port from 1 to 65535.")
         return ("", 0)
     return (host, default_port if port is None else port)
-
-
-def _tls_options(query: str, *, tls: bool) -> tuple[tuple[str, str | bool], ...]:
-    options: list[tuple[str, str | bool]] = []
-    for name, value in parse_qsl(query):
-        if not tls or name not in _TLS_OPTIONS:
-            allowed = ", ".join(sorted(_TLS_OPTIONS))
-            raise Misconfigured([f"The Redis URL has an option it may not have; rediss:// takes {allowed}."])
-        options.append((name, value.lower() in {"1", "true", "yes"} if name == "ssl_check_hostname" else value))
-    return tuple(options)
 
 
 def open_client(address: Address) -> tuple[Client, Sentinel | None]:
@@ -122,16 +126,20 @@ def open_client(address: Address) -> tuple[Client, Sentinel | None]:
         "driver_info": None,
     }
     login: dict[str, Any] = {"username": address.username, "password": address.password}
-    tls: dict[str, Any] = {"ssl": True, **dict(address.tls_options)} if address.tls else {}
-    # One connection more than trips: for the probe and the first PING.
+    options = dict(address.options)
+    tls: dict[str, Any] = {"ssl": True} if address.tls else {}
+    for name in _TLS_OPTIONS & options.keys():
+        tls[name] = options[name].lower() in _YES if name == "ssl_check_hostname" else options[name]
+    # More connections than trips: for the probe, and for those on their way to be closed.
     pool: dict[str, Any] = {"health_check_interval": HEALTH_CHECK_SECONDS, "max_connections": 4 * CONNECTIONS}
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
         return RedisCluster(startup_nodes=nodes, **limits, **login, **tls, **pool), None
     if address.kind == "sentinel":
+        sentinel_login = {name.removeprefix("sentinel_"): options[name] for name in _SENTINEL_OPTIONS & options.keys()}
         sentinel = Sentinel(
             list(address.hosts),
-            sentinel_kwargs={**limits, **tls},
+            sentinel_kwargs={**limits, **tls, **sentinel_login},
             **limits,
             **login,
             **tls,

@@ -6,9 +6,8 @@ import random
 
 from prometheus_client import Gauge
 from redis.asyncio import RedisCluster
-from redis.exceptions import RedisError
 
-from gateway.redis_link.address import READ_SECONDS, Client
+from gateway.redis_link.address import FAULTS, READ_SECONDS, Client
 
 FAILURES = 5
 _PROBE_SECONDS = 1.0
@@ -96,13 +95,13 @@ class Breaker:
                     await self._client.connection_pool.disconnect(inuse_connections=False)
                     await self._client.ping()
             async with asyncio.timeout(READ_SECONDS):
-                await self._ping()
-        except (RedisError, OSError, TimeoutError):
+                return await self._serves()
+        except FAULTS:
             return False
-        return True
 
-    async def _ping(self) -> None:
-        if isinstance(self._client, RedisCluster):
-            await self._client.ping(target_nodes=RedisCluster.PRIMARIES)
-        else:
-            await self._client.ping()
+    async def _serves(self) -> bool:
+        if not isinstance(self._client, RedisCluster):
+            return bool(await self._client.ping())
+        await self._client.ping(target_nodes=RedisCluster.PRIMARIES)
+        state: dict[str, str] = await self._client.cluster_info()
+        return state.get("cluster_state") == "ok"

@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import ClusterDownError, NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.metrics import Metrics
-from gateway.redis_link.address import CONNECT_SECONDS, CONNECTIONS, READ_SECONDS, Address, open_client
+from gateway.redis_link.address import CONNECT_SECONDS, CONNECTIONS, FAULTS, READ_SECONDS, Address, open_client
 from gateway.redis_link.breaker import Breaker
 from gateway.redis_link.notices import listen
 from gateway.redis_link.patience import Patience
@@ -82,6 +75,7 @@ class RedisLink:
         self._breaker = Breaker(self._client, metrics.redis_up)
         self._asked: list[_Asked] = []
         self._flush_due = False
+        self._closed = False
         self._trips: set[asyncio.Task[None]] = set()
         self._complained: set[str] = set()
 
@@ -97,6 +91,9 @@ class RedisLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
+        for asked in self._asked:
+            _fail(asked, RedisUnavailable("The connection to Redis is being closed"))
         await self._breaker.close()
         while self._trips:
             await asyncio.wait(self._trips)
@@ -129,7 +126,7 @@ class RedisLink:
         return asyncio.get_running_loop().create_future()
 
     async def _ask(self, asked: _Asked, patience: Patience) -> Any:
-        if self._breaker.open or patience.left <= 0:
+        if self._closed or self._breaker.open or patience.left <= 0:
             raise RedisUnavailable("Redis is not asked: it failed a moment ago")
         self._asked.append(asked)
         if not self._flush_due:
@@ -170,7 +167,7 @@ class RedisLink:
         try:
             async with asyncio.timeout(_TRIP_SECONDS):
                 await self._carry(batch)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             _log.debug("A trip to Redis failed: %s", type(error).__name__)
             self._breaker.failed()
         else:
@@ -190,8 +187,8 @@ class RedisLink:
         lost: Exception | None = None
         for asked, reply in zip(batch, replies, strict=True):
             match reply:
-                case ReadOnlyError():
-                    # A demoted primary: connections to it do not break by themselves, a failed trip drops them.
+                case ReadOnlyError() | ClusterDownError():
+                    # A demoted primary, or slots that nobody serves: it will pass, and asking on would not hasten it.
                     lost = reply
                 case ResponseError():
                     self._complain(reply)

@@ -7,9 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
-from gateway.redis_link.address import Client
+from gateway.redis_link.address import FAULTS, Client
 
 _QUIET_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -29,7 +28,7 @@ async def listen(client: Client, channel: str) -> AsyncGenerator[bytes | None, N
             await pubsub.subscribe(channel)
             async for payload in _payloads(pubsub):
                 yield payload
-        except (RedisError, OSError) as error:
+        except FAULTS as error:
             _log.debug("Lost the subscription to %s: %s", channel, type(error).__name__)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # the package leaves it untyped

@@ -176,6 +176,23 @@ def test_absent_redis_is_no_reason_not_to_start() -> None:
     asyncio.run(play())
 
 
+def test_cluster_is_found_when_it_comes() -> None:
+    """A process whose cluster is gone goes on without it, and finds it when its nodes are back."""
+
+    async def play() -> None:
+        with redis_cluster() as cluster:
+            for node in cluster.nodes:
+                node.kill()
+            async with open_link(cluster.url) as link:
+                assert not link.up
+                for node in cluster.nodes:
+                    node.start()
+                await until(lambda: link.up, "the cluster to be found")
+                assert await link.call("GET", "anything", patience=patience()) is None
+
+    asyncio.run(play())
+
+
 def test_restart_between_calls_goes_unnoticed(shared_server: Server) -> None:
     """Connections that Redis closed are replaced without failing a command."""
 
