@@ -71,22 +71,24 @@ def test_a_flat_price() -> None:
 
 
 def test_rounding_comes_last() -> None:
-    """Amounts, rates and counts are multiplied exactly: only the sum is rounded."""
+    """Amounts and rates are multiplied exactly, so that the smallest excess still rounds up."""
     content = b"""
         [rates]
-        XAU = "999999.999999999"
+        XAU = "999.000000001"
         [models.m]
         provider = "p"
         accepts = []
-        pixels_max = 1000000000
-        price.first_mp = "0.000000001"
-        price.more_mp = "0.000000001"
-        price.input_mp = "0"
-        price.input_mp_max = 0
-        price.currency = "XAU"
+        price = { image = "1.000000001", currency = "XAU" }
     """
     (model,) = parse(content, "c.toml").models
-    assert model.price.most() == -(-999_999_999_999_999 * 954 // 10**12)
+    assert 999_000_000_001 * 1_000_000_001 == 999_000_001_000_000_000_001  # in 10⁻¹⁸ yuan
+    assert model.price.most() == 999_000_002
+
+
+def test_a_model_smaller_than_the_assumed_size() -> None:
+    """An ask without a size is not quoted for more than the model makes."""
+    small = MegapixelPrice(Decimal(1), Decimal(1), Decimal(0), input_mp_max=0, output_mp_max=1)
+    assert small.quote(GenerateAsk("m", "p")) == 1_000_000
 
 
 def test_the_shipped_quotes() -> None:

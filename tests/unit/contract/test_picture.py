@@ -44,11 +44,11 @@ def test_fill_bytes_and_markers_without_length() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_cut_off_pictures(kind: str) -> None:
     """A file that ends before its size is none; the header is whole as soon as the size is there."""
-    whole = _drawn(kind, (40, 30))
+    whole = _drawn(kind, (400, 300))
     read = [read_header(whole[:length]) for length in range(len(whole))]
     assert read[0] is None
     first = next(index for index, header in enumerate(read) if header is not None)
-    assert all(header == Header(f"image/{kind.lower()}", 40, 30) for header in read[first:])
+    assert all(header == Header(f"image/{kind.lower()}", 400, 300) for header in read[first:])
 
 
 def test_a_file_of_nothing_but_markers() -> None:
