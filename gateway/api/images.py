@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway import clock
-from gateway.errors import Forbidden, NotFound, RangeNotSatisfiable, Unavailable
+from gateway.errors import Forbidden, MethodNotAllowed, NotFound, RangeNotSatisfiable, Unavailable
 from gateway.images.links import LinkInvalid, Links
 from gateway.images.store import Store, StoredImage, StoreUnavailable
 
@@ -40,10 +40,12 @@ class ImagesRoute:
         router = APIRouter()
         router.add_api_route("/images/{name}", self.image, methods=["GET", "HEAD"], response_model=None)
         router.add_api_route("/images/{name}", self.preflight, methods=["OPTIONS"], response_model=None)
+        router.add_api_route("/images/{name}", self.nothing, methods=["POST"], response_model=None)
         return router
 
     async def image(self, request: Request, name: str) -> Response:
         """Serve an image, or a part of it."""
+        _refuse_endpoint(name)
         query = request.query_params
         try:
             self.links.check(name, query.get("e"), query.get("s"), clock.now())
@@ -69,7 +71,7 @@ class ImagesRoute:
 
     async def preflight(self, name: str) -> Response:
         """Let a page ask for a range of an image."""
-        del name
+        _refuse_endpoint(name)
         return Response(
             status_code=204,
             headers={
@@ -79,6 +81,17 @@ class ImagesRoute:
                 "Access-Control-Max-Age": "86400",
             },
         )
+
+    async def nothing(self, name: str) -> Response:
+        """Answer a misspelt endpoint: images are not posted to."""
+        del name
+        raise NotFound
+
+
+def _refuse_endpoint(name: str) -> None:
+    """Keep `POST /images/generate` apart: it stands among the names, and no image has its name."""
+    if name == "generate":
+        raise MethodNotAllowed(headers={"Allow": "POST"})
 
 
 def _serve(request: Request, image: StoredImage, headers: dict[str, str]) -> Response:
