@@ -21,7 +21,10 @@ PATIENCE_SECONDS = 30.0
 
 
 class Postgres:
-    """A running server. `kill` and `start` are an outage, `freeze` and `thaw` a server that answers late."""
+    """A running server. `kill` and `start` are an outage, `freeze` and `thaw` a server that answers late.
+
+    Each method blocks; a coroutine calls it through `asyncio.to_thread`.
+    """
 
     def __init__(self, directory: Path, port: int) -> None:
         self.port = port
