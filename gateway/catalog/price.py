@@ -5,6 +5,7 @@ Amounts are yuan as exact decimals; only the quote is rounded, up to a micro-yua
 
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import TypeAlias
 
 from gateway.contract import GenerateAsk, ReferenceBytes
@@ -52,15 +53,11 @@ class MegapixelPrice:
 
     def quote(self, ask: GenerateAsk) -> Micros:
         """Return the most that `ask` may cost."""
-        return self._cost(self._output_mp(ask), self._input_mp(ask))
+        return _cost(self, self._output_mp(ask), self._input_mp(ask))
 
     def most(self) -> Micros:
         """Return the most that any ask may cost."""
-        return self._cost(self.output_mp_max, self.input_mp_max)
-
-    def _cost(self, output_mp: int, input_mp: int) -> Micros:
-        with localcontext(prec=EXACT_DIGITS):
-            return from_decimal(self.first_mp + self.more_mp * (output_mp - 1) + self.input_mp * input_mp)
+        return _cost(self, self.output_mp_max, self.input_mp_max)
 
     def _output_mp(self, ask: GenerateAsk) -> int:
         if ask.width is not None and ask.height is not None:
@@ -76,6 +73,12 @@ class MegapixelPrice:
                 return self.input_mp_max  # the size of what a link leads to is not known
             total += megapixels(reference.width * reference.height)
         return min(total, self.input_mp_max)
+
+
+@lru_cache(maxsize=1024)  # there are few sizes; exact decimals would take a hundredth of a busy core
+def _cost(price: MegapixelPrice, output_mp: int, input_mp: int) -> Micros:
+    with localcontext(prec=EXACT_DIGITS):
+        return from_decimal(price.first_mp + price.more_mp * (output_mp - 1) + price.input_mp * input_mp)
 
 
 Price: TypeAlias = FlatPrice | MegapixelPrice

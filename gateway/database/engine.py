@@ -6,6 +6,7 @@ functions that hold the SQL are the same for both. Out of reach or too slow: Led
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -60,27 +61,29 @@ class SQLite:
     dialect = "sqlite"
 
     def __init__(self, url: URL) -> None:
-        self._writer = self._engine(url, "BEGIN IMMEDIATE")
+        self._writer = self._engine(url, "BEGIN IMMEDIATE", poolclass=StaticPool)
+        self._writing: Connection | None = None
         self._reader = self._engine(url, "BEGIN", pool_size=READERS)
         self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
         self._read_threads = ThreadPoolExecutor(READERS, "sqlite-read")
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._read_threads, _run, self._reader, work)
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, work)
 
     async def write(self, work: Callable[[Connection], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._write_thread, _run, self._writer, work)
+        return await asyncio.get_running_loop().run_in_executor(self._write_thread, self._write, work)
 
     async def close(self) -> None:
         self._write_thread.shutdown()
         self._read_threads.shutdown()
+        if self._writing is not None:
+            self._writing.close()
         self._writer.dispose()
         self._reader.dispose()
 
     @staticmethod
     def _engine(url: URL, begin: str, **pool: Any) -> Engine:
-        options: dict[str, Any] = pool or {"poolclass": StaticPool}
-        engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None}, **options)
+        engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None}, **pool)
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: object) -> None:
@@ -94,17 +97,27 @@ class SQLite:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            # Past SQLAlchemy, whose cursor for it would cost as much as the insert that follows.
+            connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]  # it is connected
 
         return engine
 
+    def _read(self, work: Callable[[Connection], Result]) -> Result:
+        try:
+            with self._reader.begin() as connection:
+                return work(connection)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise _unavailable(error) from error
 
-def _run(engine: Engine, work: Callable[[Connection], Result]) -> Result:
-    try:
-        with engine.begin() as connection:
-            return work(connection)
-    except OperationalError as error:
-        raise _unavailable(error) from error
+    def _write(self, work: Callable[[Connection], Result]) -> Result:
+        """Run in the writer's thread, on a connection that stays checked out: there is no other user of it."""
+        try:
+            if self._writing is None:
+                self._writing = self._writer.connect()
+            with self._writing.begin():
+                return work(self._writing)
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise _unavailable(error) from error
 
 
 class PostgreSQL:

@@ -25,6 +25,14 @@ _BALANCES = select(balances).where(
 )
 
 
+def _adding(statement: postgresql.Insert | sqlite.Insert) -> postgresql.Insert | sqlite.Insert:
+    added = {name: balances.c[name] + statement.excluded[name] for name in ("spent", "held")}
+    return statement.on_conflict_do_update(index_elements=["scope", "period", "start"], set_=added)
+
+
+_ADD = {"postgresql": _adding(postgresql.insert(balances)), "sqlite": _adding(sqlite.insert(balances))}
+
+
 def lock_tenants(connection: Connection, ids: Iterable[str]) -> None:
     """Serialize with the groups of other processes, in id order so that two groups cannot wait for each other.
 
@@ -38,7 +46,8 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
     """Admit what fits, in the order it was asked; return one admission for each."""
     lock_tenants(connection, [one.tenant_id for one in asked])
     owners = _owners(connection, asked)
-    standing = read_balances(connection, {window for one in asked for window in windows_of(one.tenant_id, one.day)})
+    limited = {window for one in asked if one.budget.limits() for window in windows_of(one.tenant_id, one.day)}
+    standing = read_balances(connection, limited)
     held: defaultdict[Window, Micros] = defaultdict(int)
     rows: list[dict[str, object]] = []
     admissions: list[Admission] = []
@@ -48,13 +57,15 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
             admissions.append(Duplicate(owners[owner]))
             continue
         windows = windows_of(one.tenant_id, one.day)
-        refused = refusal(one.budget, {window[1]: standing[window] for window in windows}, one.quote)
+        balances_now = {window[1]: standing[window] for window in windows if window in standing}
+        refused = refusal(one.budget, balances_now, one.quote)
         if refused is not None:
             admissions.append(refused)
             continue
         for window in windows:
-            standing[window] = replace(standing[window], held=standing[window].held + one.quote)
             held[window] += one.quote
+            if window in standing:
+                standing[window] = replace(standing[window], held=standing[window].held + one.quote)
         owners[owner] = one.id
         rows.append(_row(one, process_id))
         admissions.append(Admitted())
@@ -72,7 +83,9 @@ def windows_of(scope: str, day: str) -> list[Window]:
 
 def read_balances(connection: Connection, windows: Iterable[Window]) -> dict[Window, Balance]:
     """Read balances; a window without a row is empty."""
-    wanted = sorted(set(windows))
+    wanted = sorted(windows)
+    if not wanted:
+        return {}
     found = {window: Balance() for window in wanted}
     for row in connection.execute(_BALANCES, {"windows": wanted}):
         found[row.scope, row.period, row.start] = Balance(row.spent, row.held)
@@ -81,22 +94,13 @@ def read_balances(connection: Connection, windows: Iterable[Window]) -> dict[Win
 
 def add_to_balances(connection: Connection, changes: dict[Window, tuple[Micros, Micros]]) -> None:
     """Add (spent, held) to each window, in one order everywhere."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(balances)
-    statement = statement.on_conflict_do_update(
-        index_elements=["scope", "period", "start"],
-        set_={
-            "spent": balances.c.spent + statement.excluded.spent,
-            "held": balances.c.held + statement.excluded.held,
-        },
-    )
     rows = [
         {"scope": scope, "period": period, "start": start, "spent": spent, "held": held}
         for (scope, period, start), (spent, held) in sorted(changes.items())
         if spent or held
     ]
     if rows:
-        connection.execute(statement, rows)
+        connection.execute(_ADD[connection.dialect.name], rows)
 
 
 def _owners(connection: Connection, asked: Sequence[Reservation]) -> dict[tuple[str, str | None], str]:
