@@ -185,19 +185,23 @@ def test_places_end_with_their_process() -> None:
 
     async def play() -> None:
         with redis_server() as server:
-            async with RedisLink(parse_address(server.url), metrics := new_metrics()) as link:
-                other = SharedLimiter(link, metrics, processes=1)
-                team = tenant(concurrency=1)
-                async with SharedLimiter(link, metrics, processes=1, lease_seconds=0.6) as limiter:
-                    assert (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+            async with (
+                RedisLink(parse_address(server.url), metrics := new_metrics()) as link,
+                SharedLimiter(link, metrics, processes=1, lease_seconds=0.6) as survivor,
+            ):
+                team, third = tenant(concurrency=2), SharedLimiter(link, metrics, processes=1)
+                assert (await survivor.enter(team, None, fresh_id(), 1, patience())).allowed
+                async with SharedLimiter(link, metrics, processes=1, lease_seconds=0.6) as victim:
+                    assert (await victim.enter(team, None, fresh_id(), 1, patience())).allowed
                     alive_until = time.monotonic() + 1.5
                     while time.monotonic() < alive_until:
-                        assert not (await other.enter(team, None, fresh_id(), 1, patience())).allowed
+                        assert not (await third.enter(team, None, fresh_id(), 1, patience())).allowed
                         await asyncio.sleep(0.05)
                 gone_at = time.monotonic()
-                while not (await other.enter(team, None, fresh_id(), 1, patience())).allowed:
+                while not (await third.enter(team, None, fresh_id(), 1, patience())).allowed:
                     assert time.monotonic() < gone_at + 5, "the lease has no end"
                     await asyncio.sleep(0.02)
+                assert not (await third.enter(team, None, fresh_id(), 1, patience())).allowed, "one of the two is alive"
 
     asyncio.run(play())
 

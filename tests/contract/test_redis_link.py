@@ -11,6 +11,7 @@ import pytest
 
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisRefused, RedisUnavailable, Script, parse_address
+from gateway.redis_link import notices as notices_module
 from tests.contract.limits_backends import new_metrics, patience, sample, until
 from tests.servers.redis import Server, free_port, redis_cluster, redis_server
 
@@ -160,6 +161,22 @@ async def _three_trips(link: RedisLink) -> float:
     return time.monotonic() - start
 
 
+def test_one_failed_trip_is_enough() -> None:
+    """A request whose trip failed, however quickly, asks Redis no more; others still do."""
+
+    async def play() -> None:
+        with redis_server() as server:
+            async with open_link(server.url) as link:
+                server.kill()
+                request = Patience()
+                with pytest.raises(RedisUnavailable):
+                    await link.call("PING", patience=request)
+                assert link.up
+                assert request.left == 0
+
+    asyncio.run(play())
+
+
 def test_absent_redis_is_no_reason_not_to_start() -> None:
     """A process starts without Redis, asks nothing of it, and finds it when it comes."""
 
@@ -221,3 +238,29 @@ def test_notices_arrive_and_gaps_are_told(shared_server: Server) -> None:
             assert await anext(notices) == b"two"
 
     asyncio.run(play())
+
+
+def test_silence_is_told_from_a_lost_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscription that is merely quiet goes on; one whose server no longer answers begins anew."""
+    monkeypatch.setattr(notices_module, "_QUIET_SECONDS", 0.1)
+
+    async def play() -> None:
+        with redis_server() as server:
+            async with open_link(server.url) as link, aclosing(link.notices("changes")) as notices:
+                assert await anext(notices) is None
+                heard = asyncio.create_task(anext(notices))
+                await _pass(0.5)
+                await link.publish("changes", b"after a silence", patience=patience())
+                assert await heard == b"after a silence"
+                heard = asyncio.create_task(anext(notices))
+                with server.stopped():
+                    await _pass(0.5)
+                async with asyncio.timeout(10):
+                    assert await heard is None
+
+    asyncio.run(play())
+
+
+async def _pass(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    await until(lambda: time.monotonic() >= end, "time to pass")
