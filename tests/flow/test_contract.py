@@ -1,9 +1,9 @@
 """The contract, over HTTP: what is taken reaches upstream as it was asked, what is refused reaches nobody."""
 
 import base64
+import json
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.servers.gateway import GENERATE
@@ -21,7 +21,7 @@ BIG = 1_600_000_000
 def ask(both: Pair, body: dict[str, Any]) -> Any:
     """Send a body; return the answer."""
     headers = {"Authorization": both.key, "Content-Type": "application/json"}
-    return both.gateway.http.post(GENERATE, content=orjson.dumps(body), headers=headers)
+    return both.gateway.http.post(GENERATE, content=json.dumps(body), headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ IM4 = "Invalid input_image parameter. The URL must be publicly reachable"
 IM9 = "Invalid input_image_9 parameter. Maximum number of images: 8"
 NS = "Invalid {} parameter. Not supported by gemini-2.5-flash-image"
 UK = (
-    "Invalid {} parameter. Supported parameters: model, prompt, aspect_ratio, input_image, input_image_2, input_image_3, "
-    "input_image_4, input_image_5, input_image_6, input_image_7, input_image_8, width, height, seed, safety_tolerance, "
-    "output_format"
+    "Invalid {} parameter. Supported parameters: model, prompt, aspect_ratio, input_image, input_image_2, "
+    "input_image_3, input_image_4, input_image_5, input_image_6, input_image_7, input_image_8, width, height, "
+    "seed, safety_tolerance, output_format"
 )
 
 

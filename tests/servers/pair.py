@@ -1,8 +1,8 @@
 """A gateway and its simulated upstream, both real processes, and what tests ask about the two together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,11 +19,11 @@ class Pair:
 
     gateway: Gateway
     simulator: Simulator
-    key: str
+    key: str = field(repr=False)
 
-    def post(self, prompt: str = "p", **members: object) -> httpx.Response:
+    def post(self, prompt: str = "p", headers: Mapping[str, str] | None = None, **members: object) -> httpx.Response:
         """Ask for an image with the tenant's key."""
-        return self.gateway.post(self.key, prompt=prompt, **members)
+        return self.gateway.post(self.key, headers, prompt=prompt, **members)
 
     def state(self) -> tuple[int, int, int]:
         """Return how many generations there are, what is held (micro-yuan), how many calls upstream has seen."""
