@@ -1,0 +1,107 @@
+"""What is measured in a closed loop, and at rest. Every run has a fresh gateway, and its ledger is read afterwards.
+
+`pass`: nothing is kept, the reply goes through; what is left is keys, limits and the durable ledger.
+`fetch`: a small image is fetched by upstream's link, kept in a local directory, answered by our link.
+`decode`: an image of 2 MB of Base64 is decoded, hashed, kept, answered by our link.
+Beside them, under the same load: calls straight to upstream, and an nginx reverse proxy on the gateway's core.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import ledger, nginx
+from tests.bench.closed_loop import press
+from tests.bench.figures import Idle, Pressed, Used
+from tests.bench.gateway import Gateway, Template, serving
+from tests.bench.nginx import Nginx, Replied
+from tests.bench.processes import Cores
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What upstream answers, whether the gateway keeps it, and how many requests of upstream make a generation."""
+
+    title: str
+    replied: Replied
+    keeps: bool = True
+    requests_upstream: int = 1
+
+
+SCENARIOS = {
+    "pass": Scenario("pass on", "link", keeps=False),
+    "fetch": Scenario("fetch and keep", "link", requests_upstream=2),
+    "decode": Scenario("decode and keep", "base64"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where it is measured, for how long and over how many connections, and what stands ready for it."""
+
+    directory: Path
+    cores: Cores
+    seconds: int
+    connections: Sequence[int]
+    template: Template
+    upstream: Nginx
+    proxy: Nginx
+
+    def yardsticks(self, replied: Replied) -> Iterator[Pressed]:
+        """Measure upstream alone, then with nginx before it."""
+        title = f"{replied} reply"
+        for connections in self.connections:
+            load = press(self.upstream.url(replied), "none", connections, self.seconds, self.cores.others)
+            yield Pressed(title, "direct", replied, connections, load)
+        for connections in self.connections:
+            cpu = self.proxy.process.cpu_seconds()
+            load = press(self.proxy.url(replied), "none", connections, self.seconds, self.cores.others)
+            cpu = self.proxy.process.cpu_seconds() - cpu
+            used = Used(load.each(cpu * 1e6), self.proxy.process.peak_mb())
+            yield Pressed(title, "nginx", replied, connections, load, used)
+
+    def scenario(self, scenario: Scenario) -> Iterator[Pressed]:
+        """Measure the gateway before upstream."""
+        for connections in self.connections:
+            yield self._press(scenario, connections)
+
+    def idle(self) -> Idle:
+        """Measure the memory of a gateway that has nothing to do."""
+        with self._serving(SCENARIOS["fetch"]) as gateway:
+            started = gateway.process.resident_mb()
+            gateway.generate()
+            return Idle(started, gateway.process.resident_mb())
+
+    def _press(self, scenario: Scenario, connections: int) -> Pressed:
+        with self._serving(scenario) as gateway:
+            asked = self.upstream.asked()
+            self._look(scenario, gateway.generate())
+            stalls, cpu = gateway.stalls(), gateway.process.cpu_seconds()
+            load = press(gateway.url, gateway.key, connections, self.seconds, self.cores.others)
+            cpu = gateway.process.cpu_seconds() - cpu
+            stall_ms = gateway.stalls().longest_ms_since(stalls)
+            used = Used(load.each(cpu * 1e6), gateway.process.peak_mb(), stall_ms)
+            status = gateway.process.stop()
+            # The gateway has ended, so upstream's count is final; the last one is the question itself.
+            worked = (self.upstream.asked() - asked - 1) // scenario.requests_upstream
+            faults = ledger.read(gateway.data).faults(worked, load.requests - load.errors)
+        if status != 0:
+            faults = (*faults, f"the gateway's exit status is {status}")
+        return Pressed(scenario.title, "gateway", scenario.replied, connections, load, used, faults)
+
+    def _look(self, scenario: Scenario, image: bytes) -> None:
+        """See that the gateway does what the scenario says before it is measured. Raises RuntimeError."""
+        if not scenario.keeps:
+            expected = self.upstream.image_url.encode()
+        else:
+            expected = nginx.noise(nginx.SMALL_SIDE if scenario.replied == "link" else nginx.LARGE_SIDE)
+        if image != expected:
+            raise RuntimeError(f"{scenario.title}: the reply does not lead to upstream's image")
+
+    def _serving(self, scenario: Scenario) -> AbstractContextManager[Gateway]:
+        settings = {"GATEWAY_STORAGE_URL": "none"}
+        if scenario.keeps:
+            settings = {"GATEWAY_FETCH_ALLOW": f"127.0.0.1:{self.upstream.ports['link']}"}
+        upstream = self.upstream.url(scenario.replied)
+        return serving(self.template, self.directory / "gateway", self.cores.measured, upstream, settings)
