@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 _MINUTE = 60_000_000
 PER_MINUTE_MAX = 1_000_000
 """Above this, the interval in whole microseconds would be off by more than 1.7 %."""
+BURST_MAX = 1_000_000
+"""With any rate, the depth stays far below 2^53 microseconds, up to which Lua's numbers are exact."""
 
 LimitName: TypeAlias = Literal["requests", "images", "concurrency", "key-requests", "key-images", "key-concurrency"]
 """What a limit is called in headers and metrics: those of the tenant plainly, those of the key alone with `key-`."""
@@ -28,8 +30,8 @@ class Rate:
     def __post_init__(self) -> None:
         if not 1 <= self.per_minute <= PER_MINUTE_MAX:
             raise ValueError(f"a rate must be from 1 to {PER_MINUTE_MAX} per minute")
-        if self.burst is not None and self.burst < 1:
-            raise ValueError("a burst must be at least 1")
+        if self.burst is not None and not 1 <= self.burst <= BURST_MAX:
+            raise ValueError(f"a burst must be from 1 to {BURST_MAX}")
 
     @property
     def size(self) -> int:

@@ -149,7 +149,10 @@ class SharedLimiter:
             await self.renew()
 
     async def renew(self) -> None:
-        """Renew the lease of every place of this process, and free the strays. A failure waits for the next round."""
+        """Renew the lease of every place of this process, and free the strays.
+
+        What fails is made good by the next round, or by the end of a lease.
+        """
         strays, self._strays = self._strays, {}
         held = self._local.holdings.all()
         patience = Patience()

@@ -72,7 +72,7 @@ def test_frozen_redis_refuses_nobody() -> None:
                 with server.stopped():
                     waits = await asyncio.gather(*(timed(limiter, team) for _ in range(60)))
                     waits += [await timed(limiter, team) for _ in range(10)]
-                assert max(waits) < 0.75, "0.6 s, and what a loaded machine adds"
+                assert max(waits) < 1, "0.6 s, and what a loaded machine adds"
                 await _recovered(limiter, metrics)
 
     asyncio.run(play())
@@ -266,7 +266,7 @@ def test_sentinel_failover() -> None:
                 for _ in range(20):
                     start = time.monotonic()
                     assert (await _take(limiter, team)).allowed
-                    assert time.monotonic() - start < 0.75
+                    assert time.monotonic() - start < 1
                 await _recovered(limiter, metrics, seconds=20)
                 with servers.replica.client() as client:
                     assert client.info("replication")["role"] == "master"
@@ -288,7 +288,7 @@ def test_cluster_node_lost_and_back() -> None:
                 for team in teams * 3:
                     start = time.monotonic()
                     assert (await _take(limiter, team)).allowed
-                    assert time.monotonic() - start < 0.75
+                    assert time.monotonic() - start < 1
                 assert _fallbacks(metrics) > 0
                 cluster.nodes[1].start()
                 for team in teams:

@@ -144,7 +144,7 @@ def test_frozen_redis_costs_one_request_its_patience_once() -> None:
                         waits.append(await _three_trips(link))
                     assert sample(metrics, "gateway_redis_up") == 0
                     at_once = await _three_trips(link)
-                assert max(waits) < 0.75, "0.6 s, and what a loaded machine adds"
+                assert max(waits) < 1, "0.6 s, and what a loaded machine adds"
                 assert at_once < 0.05
                 await until(lambda: link.up, "Redis to be asked again", seconds=5)
                 assert await link.call("ECHO", "back", patience=patience()) == b"back"

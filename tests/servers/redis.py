@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -156,7 +157,8 @@ def _sentinel(primary: Server) -> Iterator[Server]:
 
 
 def _knows_all(client: Redis) -> bool:
-    state = client.sentinel_masters()[SERVICE]
+    masters: Any = client.sentinel_masters()
+    state = masters[SERVICE]
     return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 and state["is_master"])
 
 
@@ -180,15 +182,19 @@ def redis_cluster(binary: str | None = None) -> Iterator[Cluster]:
         bounds = [round(place * _SLOTS / 3) for place in range(4)]
         for place, node in enumerate(nodes):
             with node.client() as client:
-                client.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[place], bounds[place + 1]))
-                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+                _tell(client, "ADDSLOTS", *range(bounds[place], bounds[place + 1]))
+                _tell(client, "SET-CONFIG-EPOCH", place + 1)
         with nodes[0].client() as client:
             for node in nodes[1:]:
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
+                _tell(client, "MEET", "127.0.0.1", node.port)
         for node in nodes:
             with node.client() as client:
-                wait_for(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"), "the cluster")
+                wait_for(lambda: b"cluster_state:ok" in _tell(client, "INFO"), "the cluster")
         yield Cluster(nodes)
+
+
+def _tell(client: Redis, *words: str | int) -> Any:
+    return client.execute_command("CLUSTER", *words)  # type: ignore[no-untyped-call]  # the package leaves it untyped
 
 
 def free_port() -> int:

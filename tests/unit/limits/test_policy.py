@@ -6,7 +6,9 @@ from gateway.limits import Rate, Scope
 from gateway.limits.policy import PER_MINUTE_MAX, EntryCharge, RateCharge, entry_charges, record_key, request_charges
 
 
-@pytest.mark.parametrize(("per_minute", "burst"), [(0, None), (-1, None), (PER_MINUTE_MAX + 1, None), (5, 0)])
+@pytest.mark.parametrize(
+    ("per_minute", "burst"), [(0, None), (-1, None), (PER_MINUTE_MAX + 1, None), (5, 0), (5, 1_000_001)]
+)
 def test_impossible_rate(per_minute: int, burst: int | None) -> None:
     """A rate that admits nothing, or more than can be counted, is refused."""
     with pytest.raises(ValueError, match="must be"):
