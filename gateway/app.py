@@ -1,12 +1,13 @@
 """The composition root: everything that exists is built here, once, and handed down. Building contacts nothing."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -14,10 +15,12 @@ from starlette.types import ASGIApp
 from gateway.api.edge import Edge
 from gateway.api.errors import render_bug, render_expected, render_framework
 from gateway.api.generate import GenerateRoute
+from gateway.api.generations import GenerationsRoute
 from gateway.api.health import HealthRoute
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.render import Renderer
+from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
 from gateway.clock import Calendar
 from gateway.data_dir import IMAGES, JOURNAL, database_of, migrate_embedded, secrets_of
@@ -35,7 +38,9 @@ from gateway.images.store import Store
 from gateway.images.stores import open_store
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
+from gateway.limits import AddressLimiter, Limiter, LocalLimiter, SharedLimiter
 from gateway.metrics import Metrics
+from gateway.redis_link import RedisLink, parse_address
 from gateway.settings import Settings
 from gateway.stall import watch_loop
 from gateway.tenants.directory import Directory
@@ -46,7 +51,15 @@ LINK_SECONDS = 7 * 24 * 3600
 """How long a link works if the tenant's policy does not say."""
 
 
-@dataclass(slots=True)
+class Resource(Protocol):
+    """What `api/` has for each resource."""
+
+    def router(self) -> APIRouter:
+        """Return its routes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """One process's gateway: the application, and what has to be opened before and closed after it serves."""
 
@@ -61,31 +74,34 @@ class Gateway:
     store: Store | None
     fetcher: Fetcher
     upstream: Upstream
-    _background: list[asyncio.Task[None]] = field(default_factory=list)
+    redis: RedisLink | None
+    limiter: Limiter
 
-    async def open(self, crashed: Callable[[], None]) -> None:
-        """Migrate what is embedded, announce this process, start what runs beside the requests.
+    @asynccontextmanager
+    async def opened(self, crashed: Callable[[], None]) -> AsyncIterator[None]:
+        """Open what serving needs, migrate what is embedded, run what runs beside the requests; close it all after.
 
-        `crashed` is called if one of the latter ends: it never should, and without it the gateway must not go on.
+        `crashed` is called if one of the latter fails: it never should, and without it the gateway must not go on.
+        Generations must have ended before this is left.
         """
-        await migrate_embedded(self.settings, self.database)
-        if adopted := await asyncio.to_thread(self.journal.adopt):
-            structlog.get_logger("app").warning("journal of an earlier process taken over", entries=adopted)
-        await self.ledger.open()
-        for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics)):
-            self._background.append(asyncio.create_task(_never_ending(work, crashed)))
-
-    async def close(self) -> None:
-        """Settle what waits, and let go of everything. No generation may be running."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        await self.ledger.close()
-        await self.upstream.close()
-        await self.fetcher.close()
-        if self.store is not None:
-            await self.store.close()
-        await self.database.close()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            if self.store is not None:
+                stack.push_async_callback(self.store.close)
+            stack.push_async_callback(self.fetcher.close)
+            stack.push_async_callback(self.upstream.close)
+            if self.redis is not None:
+                await stack.enter_async_context(self.redis)
+            await stack.enter_async_context(self.limiter)
+            await migrate_embedded(self.settings, self.database)
+            if adopted := await asyncio.to_thread(self.journal.adopt):
+                structlog.get_logger("app").warning("journal of an earlier process taken over", entries=adopted)
+            stack.push_async_callback(self.ledger.close)
+            await self.ledger.open()
+            for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics)):
+                task = asyncio.create_task(_never_ending(work, crashed))
+                stack.push_async_callback(_cancel, task)
+            yield
 
 
 def build(settings: Settings) -> Gateway:
@@ -109,11 +125,18 @@ def build(settings: Settings) -> Gateway:
     fetcher = Fetcher(Guard(settings.fetch_allow))
     upstream = upstream_of(settings, metrics)
     supervisor = Supervisor(metrics)
+    redis = None if settings.redis_url is None else RedisLink(parse_address(settings.redis_url), metrics)
+    limiter: Limiter = (
+        LocalLimiter(metrics)
+        if redis is None
+        else SharedLimiter(redis, metrics, processes=settings.workers * settings.replicas)
+    )
     generator = Generator(
         Parts(
             catalog=catalog,
             calendar=calendar,
             references=References(links, store, ledger),
+            limiter=limiter,
             supervisor=supervisor,
             ledger=ledger,
             upstream=upstream,
@@ -123,16 +146,22 @@ def build(settings: Settings) -> Gateway:
         )
     )
     renderer = Renderer(links, store)
+    who = Who(directory, AddressLimiter())
     app = _application(
-        GenerateRoute(directory, catalog, calendar, generator, renderer, links, metrics),
-        ModelsRoute(directory, catalog, calendar),
+        GenerateRoute(who, catalog, calendar, generator, renderer, links, metrics),
+        ModelsRoute(who, catalog, calendar),
+        GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),
         HealthRoute(database, supervisor),
     )
-    return Gateway(app, settings, metrics, database, journal, ledger, supervisor, catalog, store, fetcher, upstream)
+    return Gateway(
+        app, settings, metrics, database, journal, ledger, supervisor, catalog, store, fetcher, upstream, redis, limiter
+    )
 
 
-def _application(generate: GenerateRoute, *routes: ModelsRoute | ImagesRoute | HealthRoute) -> ASGIApp:
+def _application(
+    generate: GenerateRoute, *routes: ModelsRoute | GenerationsRoute | ImagesRoute | HealthRoute
+) -> ASGIApp:
     app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=[generate.route()])
     app.add_exception_handler(GatewayError, render_expected)
     app.add_exception_handler(HTTPException, render_framework)
@@ -180,3 +209,8 @@ async def _never_ending(work: Coroutine[Any, Any, None], crashed: Callable[[], N
     except Exception:  # noqa: BLE001 -- whatever it was, it is logged whole and ends the process
         structlog.get_logger("app").exception("background work crashed")
         crashed()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

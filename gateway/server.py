@@ -107,22 +107,25 @@ class Life:
         listener = _listen(settings)
         metrics_server, metrics_thread = _serve_metrics(settings, self._gateway)
         try:
-            await self._gateway.open(self._crash)
-            _settle_memory()
-            serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-            stopping = asyncio.create_task(self._stopping.wait())
-            self._log.info("starting", host=settings.host, port=settings.port, links=settings.link_base)
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            await self._drain()
-            self.server.should_exit = True
-            await serving
+            async with self._gateway.opened(self._crash):
+                await self._serve(listener)
         finally:
-            await self._gateway.close()
             metrics_server.shutdown()
             metrics_thread.join()
         self._log.info("stopped")
         return 1 if self._crashed else 0
+
+    async def _serve(self, listener: socket.socket) -> None:
+        settings = self._gateway.settings
+        _settle_memory()
+        serving = asyncio.create_task(self.server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(self._stopping.wait())
+        self._log.info("serving", host=settings.host, port=settings.port, links=settings.link_base)
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await self._drain()
+        self.server.should_exit = True
+        await serving
 
     async def _drain(self) -> None:
         self._log.info("draining")

@@ -9,18 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import clock
+from gateway.api.who import Who
 from gateway.catalog import CatalogFile, FlatPrice, Model
 from gateway.clock import Calendar
-from gateway.contract import OPTIONS, REFERENCE_FIELDS, bearer
+from gateway.contract import OPTIONS, REFERENCE_FIELDS
 from gateway.money import format_yuan
-from gateway.tenants.directory import Directory
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsRoute:
     """What may be asked for, and what it costs at the most."""
 
-    directory: Directory
+    who: Who
     catalog: CatalogFile
     calendar: Calendar
 
@@ -32,7 +32,7 @@ class ModelsRoute:
 
     async def models(self, request: Request) -> Response:
         """List the models that this caller may use."""
-        caller = await self.directory.caller(bearer(request.headers.getlist("authorization")))
+        caller = await self.who.calls(request)
         allowed = caller.policy.models
         offered = self.catalog.current.offered(self.calendar.date(clock.now()))
         shown = [_shown(model) for model in offered if allowed is None or model.name in allowed]

@@ -26,8 +26,21 @@ class Renderer:
     async def success(
         self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Answer `{code, data, model, provider, usage}`. Raises Unavailable if bytes are wanted and cannot be read."""
-        content = {
+        """Answer with the envelope. Raises Unavailable if bytes are wanted and cannot be read."""
+        content = orjson.dumps(await self.envelope(reply, image_format, link_ttl))
+        response = Response(content, media_type="application/json", headers=headers)
+        response.headers["X-Generation-Id"] = reply.generation_id
+        response.headers["X-Cost-Yuan"] = format_yuan(reply.cost)
+        response.headers["Cache-Control"] = "private, no-store"
+        if reply.origin == "replayed":
+            response.headers["Idempotent-Replayed"] = "true"
+        if self._store is not None and reply.pending:
+            response.headers["X-Image-Kept"] = "no"
+        return response
+
+    async def envelope(self, reply: Reply, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
+        """Write a reply as `{code, data, model, provider, usage}`. Raises Unavailable like `success`."""
+        return {
             "code": 0,
             "data": [await self._image(image, image_format, link_ttl) for image in reply.images],
             "model": reply.model,
@@ -38,13 +51,6 @@ class Renderer:
                 "images_failed": reply.images_failed,
             },
         }
-        response = Response(orjson.dumps(content), media_type="application/json", headers=headers)
-        response.headers["X-Generation-Id"] = reply.generation_id
-        response.headers["X-Cost-Yuan"] = format_yuan(reply.cost)
-        response.headers["Cache-Control"] = "private, no-store"
-        if self._store is not None and reply.pending:
-            response.headers["X-Image-Kept"] = "no"
-        return response
 
     async def _image(self, image: ReplyImage, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
         if isinstance(image, PassedImage):

@@ -33,9 +33,9 @@ def upgrade(connection: Connection) -> bool:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ONE_MIGRATOR})
     if revision(connection) == HEAD:
         return False
-    # Imported here because a process that serves has no use for Alembic and would keep it in memory for good.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    # A process that serves has no use for Alembic and would keep it in memory for good.
+    from alembic import command  # noqa: PLC0415 -- as said above
+    from alembic.config import Config  # noqa: PLC0415 -- as said above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

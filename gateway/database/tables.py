@@ -64,13 +64,14 @@ generations = Table(
     Column("ask", Text, nullable=False),
     Column("reply", Text),
     Column("failure", Text),
+    Column("error", Text),
     Index("generations_of_tenant", "tenant_id", "id"),
     Index("generations_open", "state", "process_id"),
     Index("generations_by_day", "day", "tenant_id"),
     UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
 )
 """The ledger: a row a generation, never deleted. `day` is the local day of the reservation, which reports and budgets
-go by; `failure` is the private reason where there is no reply."""
+go by; where there is no reply, `failure` is the private reason and `error` what the caller was told."""
 
 balances = Table(
     "balances",

@@ -12,22 +12,27 @@ from gateway import clock
 from gateway.catalog import CatalogFile, Model
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk
-from gateway.errors import Forbidden, GatewayError
+from gateway.errors import Forbidden, GatewayError, StillRunning
 from gateway.flow.budget import budget_of, over_budget
-from gateway.flow.keep import Keeper, Kept
+from gateway.flow.call import Call
+from gateway.flow.keep import NOTHING_KEPT, Keeper, Kept
 from gateway.flow.outcome import conclude
 from gateway.flow.references import References
+from gateway.flow.repeat import repeat
 from gateway.flow.reply import Reply
+from gateway.flow.scopes import scopes_of
 from gateway.flow.supervisor import Supervisor
 from gateway.ids import new_id
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Abandonment, Exhausted, Reservation, Settlement
+from gateway.ledger.records import Abandonment, Duplicate, Exhausted, Reservation, Settlement
+from gateway.limits import Limiter
 from gateway.metrics import Metrics
 from gateway.tenants.directory import Caller
 from gateway.upstream.answer import Generated
 from gateway.upstream.client import Answered, Upstream
 
-NOTHING_KEPT = Kept((), 0, 0.0)
+IMAGES = 1
+"""The contract has no field that asks for more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Parts:
     catalog: CatalogFile
     calendar: Calendar
     references: References
+    limiter: Limiter
     supervisor: Supervisor
     ledger: Ledger
     upstream: Upstream
@@ -49,6 +55,7 @@ class Parts:
 class Job:
     """One generation that is about to happen."""
 
+    call: Call
     caller: Caller
     ask: GenerateAsk
     model: Model
@@ -62,14 +69,17 @@ class Generator:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def generate(self, caller: Caller, ask: GenerateAsk, request_id: str) -> Reply:
+    async def generate(self, call: Call, caller: Caller, ask: GenerateAsk) -> Reply:
         """Generate, or raise the GatewayError that says why not."""
-        began = time.monotonic()
+        parts, began = self._parts, time.monotonic()
         model = self._allowed_model(caller, ask)
-        ask = await self._parts.references.resolve(ask, caller.tenant_id)
-        job = Job(caller, ask, model, self._reservation(caller, ask, model, request_id), began)
-        self._parts.supervisor.admit()
-        return await self._parts.supervisor.run(self._work(job))
+        ask = await parts.references.resolve(replace(ask, model=model.name), caller.tenant_id)
+        asked = self._reservation(call, caller, ask, model)
+        if (known := await self._known(call, asked)) is not None:
+            return known
+        call.heed(await parts.limiter.take(*scopes_of(caller), asked.id, call.patience))
+        parts.supervisor.admit()
+        return await parts.supervisor.run(self._work(Job(call, caller, ask, model, asked, began)))
 
     def _allowed_model(self, caller: Caller, ask: GenerateAsk) -> Model:
         model = self._parts.catalog.current.find(ask.model)
@@ -78,13 +88,13 @@ class Generator:
             raise Forbidden(f"Model {ask.model} is not allowed for this API key")
         return model
 
-    def _reservation(self, caller: Caller, ask: GenerateAsk, model: Model, request_id: str) -> Reservation:
+    def _reservation(self, call: Call, caller: Caller, ask: GenerateAsk, model: Model) -> Reservation:
         now = clock.now()
         return Reservation(
             id=new_id("gen"),
             tenant_id=caller.tenant_id,
             key_id=caller.key_id,
-            request_id=request_id,
+            request_id=call.request_id,
             model=model.name,
             provider=model.provider,
             quote=model.price.quote(ask),
@@ -93,18 +103,43 @@ class Generator:
             budget=budget_of(caller.policy),
             created_at=now,
             day=self._parts.calendar.day(now),
+            idempotency_key=call.idempotency_key,
         )
 
+    async def _known(self, call: Call, asked: Reservation) -> Reply | None:
+        """Answer an idempotency key that is known; None if there is none, or it is new."""
+        if call.idempotency_key is None:
+            return None
+        found = await self._parts.ledger.find_by_key(asked.tenant_id, call.idempotency_key)
+        return None if found is None else await repeat(self._parts.ledger, found, asked.fingerprint, call.wait)
+
     async def _work(self, job: Job) -> Reply:
+        """Enter the limits of what runs, reserve, and do the work that is then paid for."""
         parts, asked = self._parts, job.reservation
-        admission = await parts.ledger.reserve(asked)
-        if isinstance(admission, Exhausted):
-            raise over_budget(admission, asked, parts.calendar)
+        try:
+            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), asked.id, IMAGES, job.call.patience))
+            admission = await parts.ledger.reserve(asked)
+            if isinstance(admission, Exhausted):
+                raise over_budget(admission, asked, parts.calendar)
+            if isinstance(admission, Duplicate):
+                return await self._lost_race(job)
+            return await self._paid(job)
+        finally:
+            await parts.limiter.leave(asked.id, job.call.patience)
+
+    async def _lost_race(self, job: Job) -> Reply:
+        """Answer for another request with the same idempotency key, which reserved a moment earlier."""
+        known = await self._known(job.call, job.reservation)
+        if known is None:
+            raise StillRunning(retry_after=1)
+        return known
+
+    async def _paid(self, job: Job) -> Reply:
+        parts, asked = self._parts, job.reservation
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
         kept = NOTHING_KEPT
         try:
-            wire = job.ask.wire() | {"model": job.model.name}
-            answered = await parts.upstream.generate(wire, time.monotonic() + parts.upstream_timeout)
+            answered = await parts.upstream.generate(job.ask.wire(), time.monotonic() + parts.upstream_timeout)
             conclusion = conclude(asked, answered, kept, clock.now())
             booking = conclusion.booking
             if isinstance(answered.answer, Generated):

@@ -35,6 +35,9 @@ class Kept:
     fetch_seconds: float
 
 
+NOTHING_KEPT = Kept((), 0, 0.0)
+
+
 class Keeper:
     """Keeps images. Without a store it passes them on as they came."""
 

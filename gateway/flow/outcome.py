@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
+import orjson
+
 from gateway.clock import Millis
 from gateway.errors import (
     GatewayError,
@@ -59,6 +61,7 @@ def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis)
             settled_at=moment,
             account=answered.account,
             failure=str(failed.error),
+            error=_told(failed.error),
             frees_key=failed.frees_key,
         )
     return Conclusion(booking, failed.error)
@@ -91,8 +94,14 @@ def _generated(asked: Reservation, answered: Answered, answer: Generated, kept: 
         images=[image for image in kept.images if isinstance(image, KeptImage)],
         reply=to_text(reply) if error is None else None,
         failure=None if error is None else str(error),
+        error=None if error is None else _told(error),
     )
     return Conclusion(settlement, reply if error is None else error)
+
+
+def _told(error: GatewayError) -> str:
+    """Write what the caller is told, for a repeat of the same idempotency key."""
+    return orjson.dumps({"status": error.status, "text": error.text}).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ class PassedImage:
     revised_prompt: str | None
 
 
+Origin: TypeAlias = Literal["generated", "replayed", "hit", "collapsed"]
+"""Made for this request; or, charged nothing: its idempotency key's, the cache's, or an identical request's."""
+
 ReplyImage: TypeAlias = KeptImage | PassedImage
 
 
@@ -50,6 +53,7 @@ class Reply:
     images: Sequence[ReplyImage]
     images_failed: int
     cost: Micros
+    origin: Origin = "generated"
 
     @property
     def pending(self) -> bool:
@@ -73,7 +77,9 @@ def from_text(text: str, generation_id: str) -> Reply:
     """Read a reply from its ledger row. It is charged nothing: the generation was paid once."""
     fields: dict[str, Any] = orjson.loads(text)
     images = [KeptImage(**image) for image in fields["images"]]
-    return Reply(generation_id, fields["model"], fields["provider"], images, fields["images_failed"], cost=0)
+    return Reply(
+        generation_id, fields["model"], fields["provider"], images, fields["images_failed"], cost=0, origin="replayed"
+    )
 
 
 def _image_fields(image: KeptImage) -> dict[str, Any]:

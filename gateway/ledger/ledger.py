@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import structlog
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from gateway import clock
 from gateway.database.engine import Database
 from gateway.database.group import GroupCommit
-from gateway.database.tables import images
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import processes
 from gateway.ledger.bill import FREE
+from gateway.ledger.find import Found, by_id, by_key, owner_of_image
 from gateway.ledger.journal import Journal
 from gateway.ledger.records import Abandonment, Admission, Reservation, Settlement
 from gateway.ledger.reserve import reserve
@@ -23,8 +23,6 @@ from gateway.ledger.unknown import settle_overdue
 _Job: TypeAlias = Reservation | Settlement | Abandonment
 
 JOURNAL_RETRY_SECONDS = 1.0
-
-_OWNER = select(images.c.tenant_id).where(images.c.name == bindparam("name"))
 
 
 class Ledger:
@@ -88,7 +86,15 @@ class Ledger:
 
     async def owner_of_image(self, name: str) -> str | None:
         """Return the id of the tenant that a kept image belongs to. Raises LedgerUnavailable."""
-        return await self._database.read(lambda connection: connection.scalar(_OWNER, {"name": name}))
+        return await self._database.read(lambda connection: owner_of_image(connection, name))
+
+    async def find(self, generation_id: str) -> Found | None:
+        """Return a generation as it is now. Raises LedgerUnavailable."""
+        return await self._database.read(lambda connection: by_id(connection, generation_id))
+
+    async def find_by_key(self, tenant_id: str, idempotency_key: str) -> Found | None:
+        """Return the generation that an idempotency key belongs to. Raises LedgerUnavailable."""
+        return await self._database.read(lambda connection: by_key(connection, tenant_id, idempotency_key))
 
     async def open(self) -> None:
         """Announce this process and give up what gone ones left. Raises LedgerUnavailable."""

@@ -120,6 +120,8 @@ class Settlement:
     images: Sequence[ImageRecord] = ()
     reply: str | None = None
     failure: str | None = None
+    error: str | None = None
+    """What the caller was told where there is no reply, as JSON: for a repeat of the same idempotency key."""
     frees_key: bool = False
     """Whether the idempotency key may be used again: the failure is one that may be tried again."""
 

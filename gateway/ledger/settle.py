@@ -42,6 +42,7 @@ _SETTLE = (
                 "settled_at",
                 "reply",
                 "failure",
+                "error",
                 "idempotency_key",
             )
         }
@@ -89,6 +90,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
                 "settled_at": one.settled_at,
                 "reply": one.reply,
                 "failure": one.failure,
+                "error": one.error,
                 "idempotency_key": None if one.frees_key else row.idempotency_key,
             }
         )

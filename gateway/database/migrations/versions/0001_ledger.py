@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("ask", sa.Text, nullable=False),
         sa.Column("reply", sa.Text),
         sa.Column("failure", sa.Text),
+        sa.Column("error", sa.Text),
         sa.UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
     )
     op.create_index("generations_of_tenant", "generations", ["tenant_id", "id"])

@@ -1,0 +1,60 @@
+"""A repeated Idempotency-Key: the generation it belongs to is answered again, and never sent again.
+
+The record is the generation's row. https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+import asyncio
+import time
+
+import orjson
+
+from gateway.errors import GatewayError, KeyReused, RefusedByUpstream, StillRunning, UpstreamFailed, UpstreamSilent
+from gateway.flow.reply import Reply, from_text
+from gateway.ledger.find import Found
+from gateway.ledger.ledger import Ledger
+
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 2
+LONGEST_WAIT = 180.0
+
+_STORED = {kind.status: kind for kind in (RefusedByUpstream, UpstreamFailed)}
+
+
+async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) -> Reply:
+    """Answer what the first request was answered, charged nothing; wait for it at most so many seconds.
+
+    Raises KeyReused for another request's key, StillRunning, or the error that the first request ended in.
+    """
+    if found.fingerprint != fingerprint:
+        raise KeyReused
+    found = await ended(ledger, found, wait)
+    headers = {"X-Generation-Id": found.id}
+    if found.state == "reserved":
+        headers["Location"] = f"/generations/{found.id}"
+        raise StillRunning(retry_after=RETRY_SECONDS, headers=headers)
+    headers["Idempotent-Replayed"] = "true"
+    if found.state == "unknown":
+        text = "The outcome of the first request is unknown; a new Idempotency-Key would pay anew"
+        raise UpstreamSilent(text, headers=headers)
+    if found.reply is None:
+        raise _error(found, headers)
+    return from_text(found.reply, found.id)
+
+
+async def ended(ledger: Ledger, found: Found, wait: float) -> Found:
+    """Return the generation once it has ended, or as it is after so many seconds."""
+    deadline = time.monotonic() + min(wait, LONGEST_WAIT)
+    while found.state == "reserved" and (left := deadline - time.monotonic()) > 0:
+        await asyncio.sleep(min(POLL_SECONDS, left))
+        again = await ledger.find(found.id)
+        if again is None:
+            break
+        found = again
+    return found
+
+
+def _error(found: Found, headers: dict[str, str]) -> GatewayError:
+    if found.error is None:
+        return UpstreamFailed(detail="the row has no error", headers=headers)
+    stored = orjson.loads(found.error)
+    return _STORED.get(stored["status"], UpstreamFailed)(stored["text"], headers=headers)

@@ -1,0 +1,64 @@
+"""Finding a generation: by its id, or by its tenant's idempotency key."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from gateway.clock import Millis
+from gateway.database.tables import generations, images
+from gateway.ledger.records import State
+from gateway.money import Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A generation as it is now. `error` is what the caller was told, as JSON, where there is no reply."""
+
+    id: str
+    tenant_id: str
+    fingerprint: str
+    state: State
+    model: str
+    created_at: Millis
+    cost: Micros | None
+    reply: str | None
+    error: str | None
+
+
+_COLUMNS = (
+    generations.c.id,
+    generations.c.tenant_id,
+    generations.c.fingerprint,
+    generations.c.state,
+    generations.c.model,
+    generations.c.created_at,
+    generations.c.cost,
+    generations.c.reply,
+    generations.c.error,
+)
+_BY_ID = select(*_COLUMNS).where(generations.c.id == bindparam("id"))
+_BY_KEY = select(*_COLUMNS).where(
+    generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
+)
+_OWNER = select(images.c.tenant_id).where(images.c.name == bindparam("name"))
+
+
+def by_id(connection: Connection, generation_id: str) -> Found | None:
+    """Find a generation by its id."""
+    return _found(connection.execute(_BY_ID, {"id": generation_id}).first())
+
+
+def by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Found | None:
+    """Find the generation that a tenant's idempotency key belongs to."""
+    return _found(connection.execute(_BY_KEY, {"tenant": tenant_id, "key": idempotency_key}).first())
+
+
+def owner_of_image(connection: Connection, name: str) -> str | None:
+    """Return the id of the tenant that a kept image belongs to."""
+    owner: str | None = connection.scalar(_OWNER, {"name": name})
+    return owner
+
+
+def _found(row: Row[*tuple[Any, ...]] | None) -> Found | None:
+    return None if row is None else Found(*row)
