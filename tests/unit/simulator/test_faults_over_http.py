@@ -25,7 +25,7 @@ def noise() -> Iterator[list[str]]:
     """What the server reports on stderr during the test."""
     reported: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: reported.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: reported.append(record.getMessage())  # type: ignore[method-assign]  # it is this one's
     logger = logging.getLogger("uvicorn.error")
     logger.addHandler(handler)
     try:
