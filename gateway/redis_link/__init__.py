@@ -2,8 +2,8 @@
 
 When Redis is down or slow, every call raises `RedisUnavailable`: within the caller's `Patience` (0.6 s for one request,
 all its trips together) while the breaker is closed, at once while it is open. What to do without Redis is the caller's
-business; nothing that must last is kept here. Works with Redis and Valkey from 6.2 on: single, Sentinel or Cluster (which
-is up when all its primaries are).
+business; nothing that must last is kept here. Works with Redis and Valkey from 6.2 on: single, Sentinel or Cluster
+(which is up when all its primaries say so).
 """
 
 from gateway.redis_link.address import Address, parse_address

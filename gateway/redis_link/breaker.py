@@ -102,6 +102,7 @@ class Breaker:
     async def _serves(self) -> bool:
         if not isinstance(self._client, RedisCluster):
             return bool(await self._client.ping())
-        await self._client.ping(target_nodes=RedisCluster.PRIMARIES)
-        state: dict[str, str] = await self._client.cluster_info()
-        return state.get("cluster_state") == "ok"
+        # Each node refuses its commands for as long as it believes that the cluster is down.
+        asked = (self._client.cluster_info(target_nodes=node) for node in self._client.get_primaries())
+        states: list[dict[str, str]] = await asyncio.gather(*asked)
+        return all(state.get("cluster_state") == "ok" for state in states)
