@@ -28,10 +28,6 @@ class Load:
         """Requests a second."""
         return self.requests / self.seconds
 
-    def each(self, amount: float) -> float:
-        """Share an amount out among the requests."""
-        return amount / max(1, self.requests)
-
 
 def press(url: str, key: str, connections: int, seconds: int, core: int) -> Load:
     """Ask for images over so many connections, for so long. The last answers may come after the load has ended."""

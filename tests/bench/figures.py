@@ -16,11 +16,13 @@ class Used:
     """What a system used during a run.
 
     `cpu_us` is the CPU time of a request in microseconds: more telling than requests/s where the machine is shared.
+    `others` is the percentage of its core that other programs took meanwhile (the kernel's work for it is in there).
     `stall_ms` is the bucket of the longest stall of the gateway's event loop: it was at most so long.
     """
 
     cpu_us: float
     peak_mb: float
+    others: float
     stall_ms: float | None = None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 SECONDS_TO_START = 30.0
 SECONDS_TO_STOP = 60.0
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Units of CPU time in a second, as /proc has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Running:
         """Return the CPU time of all its threads since it started, to a hundredth of a second (proc_pid_stat(5))."""
         text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
         after_name = text.rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / _TICKS
+        return (int(after_name[11]) + int(after_name[12])) / TICKS
 
     def resident_mb(self) -> float:
         """Return its resident memory, in MB of 10^6 bytes."""

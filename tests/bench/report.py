@@ -127,13 +127,14 @@ def _target_table(rows: list[Target]) -> Table:
     return table
 
 
-_USED = ("CPU µs/request", "peak MB", "stall ms")
+_USED = ("CPU µs/request", "peak MB", "others %", "stall ms")
 
 
 def _used(used: Used | None) -> tuple[str, ...]:
     if used is None:
-        return ("", "", "")
-    return (_shown(used.cpu_us, 0), _shown(used.peak_mb, 0), "" if used.stall_ms is None else f"≤ {used.stall_ms:g}")
+        return ("", "", "", "")
+    stall = "" if used.stall_ms is None else f"≤ {used.stall_ms:g}"
+    return (f"{used.cpu_us:,.0f}", f"{used.peak_mb:,.0f}", f"{used.others:.0f}", stall)
 
 
 def _added(figures: Figures, run: Pressed) -> dict[str, float]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.bench import ledger, nginx
 from tests.bench.closed_loop import press
-from tests.bench.figures import Idle, Pressed, Used
+from tests.bench.figures import Idle, Pressed
 from tests.bench.gateway import Gateway, Template, serving
+from tests.bench.meter import Meter
 from tests.bench.nginx import Nginx, Replied
 from tests.bench.processes import Cores
 
@@ -55,11 +56,9 @@ class Bench:
             load = press(self.upstream.url(replied), "none", connections, self.seconds, self.cores.others)
             yield Pressed(title, "direct", replied, connections, load)
         for connections in self.connections:
-            cpu = self.proxy.process.cpu_seconds()
+            meter = Meter(self.proxy.process, self.cores.measured)
             load = press(self.proxy.url(replied), "none", connections, self.seconds, self.cores.others)
-            cpu = self.proxy.process.cpu_seconds() - cpu
-            used = Used(load.each(cpu * 1e6), self.proxy.process.peak_mb())
-            yield Pressed(title, "nginx", replied, connections, load, used)
+            yield Pressed(title, "nginx", replied, connections, load, meter.read(load.requests))
 
     def scenario(self, scenario: Scenario) -> Iterator[Pressed]:
         """Measure the gateway before upstream."""
@@ -77,11 +76,9 @@ class Bench:
         with self._serving(scenario) as gateway:
             asked = self.upstream.asked()
             self._look(scenario, gateway.generate())
-            stalls, cpu = gateway.stalls(), gateway.process.cpu_seconds()
+            stalls, meter = gateway.stalls(), Meter(gateway.process, self.cores.measured)
             load = press(gateway.url, gateway.key, connections, self.seconds, self.cores.others)
-            cpu = gateway.process.cpu_seconds() - cpu
-            stall_ms = gateway.stalls().longest_ms_since(stalls)
-            used = Used(load.each(cpu * 1e6), gateway.process.peak_mb(), stall_ms)
+            used = meter.read(load.requests, gateway.stalls().longest_ms_since(stalls))
             status = gateway.process.stop()
             # The gateway has ended, so upstream's count is final; the last one is the question itself.
             worked = (self.upstream.asked() - asked - 1) // scenario.requests_upstream

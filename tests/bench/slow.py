@@ -12,6 +12,7 @@ import uvloop
 from tests.bench import ledger
 from tests.bench.figures import System, Used, Waited
 from tests.bench.gateway import Gateway, Template, serving
+from tests.bench.meter import Meter
 from tests.bench.open_loop import Flood, Plan, percentile
 from tests.bench.processes import Cores, answers, free_ports, get, running
 
@@ -32,7 +33,7 @@ def through_gateway(plan: Plan, directory: Path, cores: Cores, template: Templat
         _slow_upstream(plan, directory, cores) as upstream,
         serving(template, directory / "gateway", cores.measured, upstream.url, nothing_kept) as gateway,
     ):
-        used = uvloop.run(_flood_and_watch(flood, gateway))
+        used = uvloop.run(_flood_and_watch(flood, gateway, cores.measured))
         status = gateway.process.stop()
         faults = ledger.read(gateway.data).faults(upstream.asked(), plan.calls - flood.errors.total())
     if status != 0:
@@ -40,17 +41,16 @@ def through_gateway(plan: Plan, directory: Path, cores: Cores, template: Templat
     return _waited("gateway", flood, used, faults)
 
 
-async def _flood_and_watch(flood: Flood, gateway: Gateway) -> Used:
+async def _flood_and_watch(flood: Flood, gateway: Gateway, core: int) -> Used:
     """Let the calls come; look at the gateway while as many are answered as are asked."""
     plan = flood.plan
 
     async def watch() -> Used:
         await asyncio.sleep(plan.each)
-        stalls, cpu = await asyncio.to_thread(gateway.stalls), gateway.process.cpu_seconds()
+        stalls, meter = await asyncio.to_thread(gateway.stalls), Meter(gateway.process, core)
         await asyncio.sleep(plan.steady)
-        cpu = gateway.process.cpu_seconds() - cpu
         later = await asyncio.to_thread(gateway.stalls)
-        return Used(cpu * 1e6 / (plan.rate * plan.steady), gateway.process.peak_mb(), later.longest_ms_since(stalls))
+        return meter.read(round(plan.rate * plan.steady), later.longest_ms_since(stalls))
 
     watching = asyncio.create_task(watch())
     await flood.run(gateway.url, gateway.key)

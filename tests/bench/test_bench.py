@@ -1,0 +1,100 @@
+"""The arithmetic of the benchmark: a figure that is wrong is worse than none."""
+
+import math
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.data_dir import DATABASE
+from gateway.images.inspect import inspect
+from tests.bench import ledger, nginx
+from tests.bench.closed_loop import Load
+from tests.bench.figures import Figures, Pressed, targets
+from tests.bench.gateway import Stalls
+from tests.bench.open_loop import percentile
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 50), (99, 99), (100, 100), (0.5, 1)])
+def test_a_percentile_is_a_value_that_was_measured(percent: float, expected: float) -> None:
+    """The nearest rank is taken, nothing is interpolated."""
+    assert percentile(range(100, 0, -1), percent) == expected
+
+
+def test_nothing_measured_meets_no_target() -> None:
+    """Without a single value a percentile is infinite, not zero."""
+    assert percentile([], 99) == math.inf
+
+
+def test_the_longest_stall_is_the_bucket_that_holds_every_later_wake_up() -> None:
+    """What was counted before the run does not make its longest stall longer."""
+    before = Stalls({0.01: 5, 0.1: 5, 1: 6, math.inf: 6})
+    after = Stalls({0.01: 25, 0.1: 26, 1: 27, math.inf: 27})
+    assert after.longest_ms_since(before) == pytest.approx(100)
+
+
+def test_the_pictures_are_pictures_of_the_sizes_that_are_promised() -> None:
+    """A small image has 20 KB, a large one 2 MB as Base64, and the gateway takes both for PNGs."""
+    small, large = nginx.noise(nginx.SMALL_SIDE), nginx.noise(nginx.LARGE_SIDE)
+    assert 20_000 < len(small) < 21_000
+    assert 2_000_000 < len(large) * 4 / 3 < 2_010_000
+    assert inspect(small).width == nginx.SMALL_SIDE
+    assert inspect(large).height == nginx.LARGE_SIDE
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Keep books of two settled generations."""
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        connection.execute("CREATE TABLE generations (state TEXT, cost INTEGER)")
+        connection.execute("CREATE TABLE balances (period TEXT, spent INTEGER, held INTEGER)")
+        connection.executemany("INSERT INTO generations VALUES ('settled', ?)", [(nginx.COST_MICROS,)] * 2)
+        connection.executemany("INSERT INTO balances VALUES (?, 80000, 0)", [("day",), ("month",)])
+        connection.commit()
+    return tmp_path
+
+
+def test_a_ledger_that_adds_up_has_no_fault(data: Path) -> None:
+    """What upstream worked on is settled, what is settled is spent, nothing is held."""
+    assert ledger.read(data).faults(worked=2, answered=2) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM generations WHERE rowid = 1",
+        "INSERT INTO generations VALUES ('settled', 40000)",
+        "INSERT INTO generations VALUES ('unknown', NULL)",
+        "UPDATE generations SET cost = 39999 WHERE rowid = 1",
+        "UPDATE balances SET held = 1 WHERE period = 'day'",
+        "UPDATE balances SET spent = 1 WHERE period = 'month'",
+    ],
+)
+def test_a_ledger_that_does_not_add_up_is_a_fault(data: Path, change: str) -> None:
+    """One generation or one micro-yuan too many or too few is seen."""
+    with closing(sqlite3.connect(data / DATABASE)) as connection:
+        connection.execute(change)
+        connection.commit()
+    assert ledger.read(data).faults(worked=2, answered=2)
+
+
+def test_what_is_added_is_held_against_direct_calls_of_the_same_load() -> None:
+    """A gateway that takes 3 ms where upstream alone takes 2 adds 1, whatever upstream takes under other loads."""
+    direct = (
+        Pressed("link reply", "direct", "link", 1, _load(2)),
+        Pressed("link reply", "direct", "link", 32, _load(9)),
+    )
+    figures = Figures((*direct, Pressed("pass on", "gateway", "link", 1, _load(3))))
+    (target,) = targets(figures)
+    assert (target.found, target.met) == ("1.00 ms", True)
+
+
+def test_an_error_is_a_fault_whatever_the_speed() -> None:
+    """A run in which a request failed cannot pass."""
+    failed = Load(requests=5000, errors=1, seconds=1, p50_ms=1, p99_ms=1)
+    assert list(Figures((Pressed("pass on", "gateway", "link", 32, failed),)).faults())
+
+
+def _load(p50_ms: float) -> Load:
+    return Load(requests=100, errors=0, seconds=1, p50_ms=p50_ms, p99_ms=10)
