@@ -137,14 +137,14 @@ class Generator:
     async def _paid(self, job: Job) -> Reply:
         parts, asked = self._parts, job.reservation
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
-        kept = NOTHING_KEPT
+        kept, prompts = NOTHING_KEPT, job.caller.policy.keep_prompts
         try:
             answered = await parts.upstream.generate(job.ask.wire(), time.monotonic() + parts.upstream_timeout)
-            conclusion = conclude(asked, answered, kept, clock.now())
+            conclusion = conclude(asked, answered, kept, clock.now(), prompts=prompts)
             booking = conclusion.booking
             if isinstance(answered.answer, Generated):
                 kept = await parts.keeper.keep(answered.answer.images, asked.id)
-                conclusion = conclude(asked, answered, kept, clock.now())
+                conclusion = conclude(asked, answered, kept, clock.now(), prompts=prompts)
                 booking = conclusion.booking
         finally:
             await self._book(job, booking)

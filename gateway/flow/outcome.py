@@ -45,10 +45,10 @@ class Conclusion:
     result: Reply | GatewayError
 
 
-def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis) -> Conclusion:
-    """Conclude a generation from its answer and from what became of its images."""
+def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis, *, prompts: bool) -> Conclusion:
+    """Conclude a generation from its answer and from what became of its images; `prompts` may be kept or not."""
     if isinstance(answered.answer, Generated):
-        return _generated(asked, answered, answered.answer, kept, moment)
+        return _generated(asked, answered, answered.answer, kept, moment, prompts=prompts)
     failed = _failed(answered.answer, asked.quote)
     failed.error.headers["X-Generation-Id"] = asked.id
     if failed.bill is None:
@@ -67,7 +67,9 @@ def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis)
     return Conclusion(booking, failed.error)
 
 
-def _generated(asked: Reservation, answered: Answered, answer: Generated, kept: Kept, moment: Millis) -> Conclusion:
+def _generated(
+    asked: Reservation, answered: Answered, answer: Generated, kept: Kept, moment: Millis, *, prompts: bool
+) -> Conclusion:
     """Settle work that upstream did, whether or not an image of it is left to answer with."""
     bill = bill_for(answer.cost, asked.quote)
     reply = Reply(
@@ -92,7 +94,7 @@ def _generated(asked: Reservation, answered: Answered, answer: Generated, kept: 
         images_generated=len(kept.images),
         images_failed=reply.images_failed,
         images=[image for image in kept.images if isinstance(image, KeptImage)],
-        reply=to_text(reply) if error is None else None,
+        reply=to_text(reply, prompts=prompts) if error is None else None,
         failure=None if error is None else str(error),
         error=None if error is None else _told(error),
     )

@@ -61,14 +61,17 @@ class Reply:
         return any(isinstance(image, PassedImage) for image in self.images)
 
 
-def to_text(reply: Reply) -> str:
-    """Write a reply for its ledger row: names of kept images, never bytes or upstream's links."""
+def to_text(reply: Reply, *, prompts: bool) -> str:
+    """Write a reply for its ledger row: names of kept images, never bytes or upstream's links.
+
+    Without `prompts` the rewritten ones, which say what the caller's said, are left out too.
+    """
     return orjson.dumps(
         {
             "model": reply.model,
             "provider": reply.provider,
             "images_failed": reply.images_failed,
-            "images": [_image_fields(image) for image in reply.images if isinstance(image, KeptImage)],
+            "images": [_image_fields(image, prompts=prompts) for image in reply.images if isinstance(image, KeptImage)],
         }
     ).decode()
 
@@ -82,7 +85,7 @@ def from_text(text: str, generation_id: str) -> Reply:
     )
 
 
-def _image_fields(image: KeptImage) -> dict[str, Any]:
+def _image_fields(image: KeptImage, *, prompts: bool) -> dict[str, Any]:
     return {
         "kind": image.kind,
         "name": image.name,
@@ -91,5 +94,5 @@ def _image_fields(image: KeptImage) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "sha256": image.sha256,
-        "revised_prompt": image.revised_prompt,
+        "revised_prompt": image.revised_prompt if prompts else None,
     }

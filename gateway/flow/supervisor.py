@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.errors import Unavailable
+from gateway.errors import Unavailable, UpstreamLost
 from gateway.metrics import Metrics
 
 Result = TypeVar("Result")
@@ -34,12 +34,20 @@ class Supervisor:
             raise Unavailable("Too many generations are running", retry_after=2)
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do the work to its end and return its result. Cancelling the caller does not cancel the work."""
+        """Do the work to its end and return its result. Cancelling the caller does not cancel the work.
+
+        Raises UpstreamLost if draining did not wait for it.
+        """
         task = asyncio.create_task(work, name="generation")
         self._tasks.add(task)
         self._metrics.in_flight.inc()
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise UpstreamLost("The gateway was stopped; the outcome is unknown") from None
+            raise
 
     async def drain(self, seconds: float) -> int:
         """Refuse new work, wait for what runs at most so long, cancel the rest; return how many were cancelled."""
