@@ -10,7 +10,6 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from gateway.api.edge import Edge
 from gateway.api.errors import render_bug, render_expected, render_framework
@@ -63,7 +62,7 @@ class Resource(Protocol):
 class Gateway:
     """One process's gateway: the application, and what has to be opened before and closed after it serves."""
 
-    app: ASGIApp
+    edge: Edge
     settings: Settings
     metrics: Metrics
     database: Database
@@ -94,8 +93,9 @@ class Gateway:
                 await stack.enter_async_context(self.redis)
             await stack.enter_async_context(self.limiter)
             await migrate_embedded(self.settings, self.database)
-            if adopted := await asyncio.to_thread(self.journal.adopt):
+            if adopted := await asyncio.to_thread(self.journal.open):
                 structlog.get_logger("app").warning("journal of an earlier process taken over", entries=adopted)
+            stack.callback(self.journal.close)
             stack.push_async_callback(self.ledger.close)
             await self.ledger.open()
             for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics)):
@@ -147,7 +147,7 @@ def build(settings: Settings) -> Gateway:
     )
     renderer = Renderer(links, store)
     who = Who(directory, AddressLimiter())
-    app = _application(
+    edge = _application(
         GenerateRoute(who, catalog, calendar, generator, renderer, links, metrics),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
@@ -155,13 +155,23 @@ def build(settings: Settings) -> Gateway:
         HealthRoute(database, supervisor),
     )
     return Gateway(
-        app, settings, metrics, database, journal, ledger, supervisor, catalog, store, fetcher, upstream, redis, limiter
+        edge=edge,
+        settings=settings,
+        metrics=metrics,
+        database=database,
+        journal=journal,
+        ledger=ledger,
+        supervisor=supervisor,
+        catalog=catalog,
+        store=store,
+        fetcher=fetcher,
+        upstream=upstream,
+        redis=redis,
+        limiter=limiter,
     )
 
 
-def _application(
-    generate: GenerateRoute, *routes: ModelsRoute | GenerationsRoute | ImagesRoute | HealthRoute
-) -> ASGIApp:
+def _application(generate: GenerateRoute, *routes: Resource) -> Edge:
     app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=[generate.route()])
     app.add_exception_handler(GatewayError, render_expected)
     app.add_exception_handler(HTTPException, render_framework)

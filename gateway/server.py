@@ -1,44 +1,27 @@
-"""The process: sockets, signals, drain and the metrics port.
+"""The process: sockets, signals and the metrics port. One worker serves by itself; several have a parent.
 
-SIGTERM or SIGINT: readiness turns 503 with the listeners still open, new generations get 503, running ones finish (the
-upstream time-out and 15 s more at most), everything settles, exit 0. A second signal does not wait any longer: what
-still runs becomes `unknown`, durably.
+SIGTERM or SIGINT drains and exits 0, a second one does not wait; see `life.py`. SIGHUP replaces workers one by one.
 """
 
 import asyncio
-import contextlib
-import gc
+import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from wsgiref.simple_server import WSGIServer
 
 import structlog
-import uvicorn
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from gateway import data_dir
 from gateway.app import Gateway, build
 from gateway.errors import Misconfigured
+from gateway.life import BACKLOG, Life
 from gateway.logs import configure
-from gateway.protocol import Protocol
+from gateway.parent import Parent
 from gateway.settings import Settings
-
-GRACE_SECONDS = 15.0
-LINGER_SECONDS = 5
-KEEP_ALIVE_SECONDS = 20
-BACKLOG = 4096
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it stops when it is told to."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def serve(settings: Settings) -> int:
@@ -48,113 +31,72 @@ def serve(settings: Settings) -> int:
     configure(settings.log_level, settings.log_format)
     data_dir.prepare(settings.data_dir)
     data_dir.lock(settings.data_dir)
-    gateway = build(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(gateway))
+        if settings.workers == 1:
+            return runner.run(serve_alone(build(settings)))
+        return runner.run(_serve_with_workers(settings))
 
 
-async def run(gateway: Gateway) -> int:
-    """Serve a gateway on this loop until a signal; return the exit status."""
-    life = Life(gateway)
-    handle_signals(life)
-    return await life.live()
+async def serve_alone(gateway: Gateway, ready: Callable[[], None] | None = None) -> int:
+    """Serve a gateway on this loop, with its metrics port, until a signal; return the exit status.
 
-
-def handle_signals(life: "Life") -> None:
-    """Let SIGTERM and SIGINT stop a life on this loop."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, life.stop)
-
-
-class Life:
-    """One process's life: open, serve, drain, close."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._stopping = asyncio.Event()
-        self._hurrying = asyncio.Event()
-        self._crashed = False
-        self._log = structlog.get_logger("server")
-        settings = gateway.settings
-        self.server = Server(
-            uvicorn.Config(
-                gateway.app,
-                host=settings.host,
-                port=settings.port,
-                http=Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=LINGER_SECONDS,
-            )
-        )
-
-    def stop(self) -> None:
-        """Drain and stop; asked a second time, do not wait for what runs."""
-        if self._stopping.is_set():
-            self._hurrying.set()
-        self._stopping.set()
-
-    async def live(self) -> int:
-        """Serve until stopped."""
-        settings = self._gateway.settings
-        listener = _listen(settings)
-        metrics_server, metrics_thread = _serve_metrics(settings, self._gateway)
-        try:
-            async with self._gateway.opened(self._crash):
-                await self._serve(listener)
-        finally:
-            metrics_server.shutdown()
-            metrics_thread.join()
-        self._log.info("stopped")
-        return 1 if self._crashed else 0
-
-    async def _serve(self, listener: socket.socket) -> None:
-        settings = self._gateway.settings
-        _settle_memory()
-        serving = asyncio.create_task(self.server.serve(sockets=[listener]))
-        stopping = asyncio.create_task(self._stopping.wait())
-        self._log.info("serving", host=settings.host, port=settings.port, links=settings.link_base)
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        await self._drain()
-        self.server.should_exit = True
-        await serving
-
-    async def _drain(self) -> None:
-        self._log.info("draining")
-        seconds = self._gateway.settings.upstream_timeout + GRACE_SECONDS
-        draining = asyncio.create_task(self._gateway.supervisor.drain(seconds))
-        hurrying = asyncio.create_task(self._hurrying.wait())
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        hurrying.cancel()
-        if not draining.done():
-            draining.cancel()
-            await self._gateway.supervisor.drain(0)
-
-    def _crash(self) -> None:
-        self._crashed = True
-        self.stop()
-
-
-def _settle_memory() -> None:
-    """Take what exists by now out of the garbage collector's rounds.
-
-    Requests make many objects and few cycles: with the default thresholds the collector took a fifth of a busy core,
-    most of it walking over modules and routes that never go away.
+    Raises Misconfigured if a port cannot be had. `ready` is called once requests are taken.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    settings, log = gateway.settings, structlog.get_logger("server")
+    life = Life(gateway, listen(settings))
+    metrics_server, metrics_thread = serve_metrics(settings, gateway.metrics.registry)
+
+    def say() -> None:
+        log.info("serving", host=settings.host, port=settings.port, links=settings.link_base)
+        if ready is not None:
+            ready()
+
+    _handle(signal.SIGTERM, life.stop)
+    _handle(signal.SIGINT, life.stop)
+    _handle(signal.SIGHUP, lambda: log.warning("SIGHUP is ignored: there is one worker, and none to take over from it"))
+    try:
+        return await life.live(say)
+    finally:
+        metrics_server.shutdown()
+        metrics_thread.join()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def work(settings: Settings, listener: int, ready: int) -> int:
+    """Serve as a worker: from the parent's listening socket; write a byte to `ready` once requests are taken."""
+    configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work(settings, listener, ready))
+
+
+async def _work(settings: Settings, listener: int, ready: int) -> int:
+    life = Life(build(settings), socket.socket(fileno=listener))
+    _handle(signal.SIGTERM, life.stop)
+    _handle(signal.SIGUSR1, life.leave)
+    _handle(signal.SIGINT, lambda: None)  # a terminal sends it to the whole group; the parent says what to do
+
+    def say() -> None:
+        os.write(ready, b".")
+        os.close(ready)
+
+    return await life.live(say)
+
+
+async def _serve_with_workers(settings: Settings) -> int:
+    parent = Parent(settings.workers, listen(settings))
+    registry = CollectorRegistry()
+    parent.collect_metrics(registry)
+    metrics_server, metrics_thread = serve_metrics(settings, registry)
+    _handle(signal.SIGTERM, parent.stop)
+    _handle(signal.SIGINT, parent.stop)
+    _handle(signal.SIGHUP, parent.replace)
+    try:
+        return await parent.run()
+    finally:
+        metrics_server.shutdown()
+        metrics_thread.join()
+
+
+def listen(settings: Settings) -> socket.socket:
     """Open the listening socket. Raises Misconfigured if it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -163,10 +105,14 @@ def _listen(settings: Settings) -> socket.socket:
         raise Misconfigured([f"GATEWAY_PORT: cannot listen on {settings.host}:{settings.port}: {error}"]) from error
 
 
-def _serve_metrics(settings: Settings, gateway: Gateway) -> tuple[WSGIServer, threading.Thread]:
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
     """Serve the metrics on their own port, from a thread of their own. Raises Misconfigured."""
     try:
-        return start_http_server(settings.metrics_port, settings.metrics_host, gateway.metrics.registry)
+        return start_http_server(settings.metrics_port, settings.metrics_host, registry)
     except OSError as error:
         where = f"{settings.metrics_host}:{settings.metrics_port}"
         raise Misconfigured([f"GATEWAY_METRICS_PORT: cannot listen on {where}: {error}"]) from error
+
+
+def _handle(number: signal.Signals, what: Callable[[], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(number, what)

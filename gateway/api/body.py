@@ -14,13 +14,13 @@ SECONDS = 15.0
 SECONDS_A_MIB = 1.0
 
 
-async def read_body(request: Request, cap_mib: int = DEFAULT_CAP_MIB) -> bytes:
+async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB) -> bytes:
     """Return the body.
 
     Raises BodyTooLarge as soon as it is known to be, BodyTimeout, and ClientDisconnect if the caller hung up. The
     connection is closed after a refusal: the rest of the body would be taken for the next request.
     """
-    cap = cap_mib * MIB
+    cap = int(cap_mib * MIB)
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > cap:
         raise _too_large(cap_mib)
@@ -32,7 +32,7 @@ async def read_body(request: Request, cap_mib: int = DEFAULT_CAP_MIB) -> bytes:
         raise BodyTimeout(headers={"Connection": "close"}) from None
 
 
-async def _receive(request: Request, cap: int, cap_mib: int) -> bytes:
+async def _receive(request: Request, cap: int, cap_mib: float) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -48,5 +48,5 @@ async def _receive(request: Request, cap: int, cap_mib: int) -> bytes:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _too_large(cap_mib: int) -> BodyTooLarge:
+def _too_large(cap_mib: float) -> BodyTooLarge:
     return BodyTooLarge(f"Request body is too large. Maximum size: {cap_mib}MB", headers={"Connection": "close"})

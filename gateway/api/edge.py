@@ -23,6 +23,8 @@ class Edge:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.closing = False
+        """Whether every answer ends its connection, because this process leaves."""
         self._log = structlog.get_logger("access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,6 +41,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", seen["request_id"].encode())]
+                if self.closing:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

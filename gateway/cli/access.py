@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from gateway import data_dir
 from gateway.catalog import load as load_catalog
+from gateway.database.engine import Database
 from gateway.settings import Settings, load
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
@@ -27,6 +28,11 @@ def settings() -> Settings:
 
 def in_database(work: Callable[[Connection], Result], configured: Settings | None = None) -> Result:
     """Run `work` in one transaction; an embedded database is made and migrated first."""
+    return with_database(lambda database: database.write(work), configured)
+
+
+def with_database(work: Callable[[Database], Awaitable[Result]], configured: Settings | None = None) -> Result:
+    """Run `work`, which makes transactions of its own; an embedded database is made and migrated first."""
     configured = settings() if configured is None else configured
     data_dir.prepare(configured.data_dir)
 
@@ -34,7 +40,7 @@ def in_database(work: Callable[[Connection], Result], configured: Settings | Non
         database = data_dir.database_of(configured)
         try:
             await data_dir.migrate_embedded(configured, database)
-            return await database.write(work)
+            return await work(database)
         finally:
             await database.close()
 

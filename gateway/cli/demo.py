@@ -19,7 +19,7 @@ from gateway.cli.access import administration
 from gateway.cli.demo_text import TRY_IT
 from gateway.errors import NameTaken
 from gateway.logs import configure
-from gateway.server import Life, handle_signals
+from gateway.server import serve_alone
 from gateway.settings import Settings, load
 from gateway.simulator import SimulatorConfig, server
 
@@ -56,10 +56,9 @@ async def _demo(data: Path, port: int) -> int:
         configure(settings.log_level, settings.log_format)
         data_dir.lock(data)
         gateway = build(settings)
-        life = Life(gateway)
-        handle_signals(life)
-        living = asyncio.create_task(life.live())
-        showing = asyncio.create_task(_show(gateway, life, living))
+        listening = asyncio.Event()
+        living = asyncio.create_task(serve_alone(gateway, listening.set))
+        showing = asyncio.create_task(_show(gateway, listening))
         await asyncio.wait({living, showing}, return_when=asyncio.FIRST_COMPLETED)
         if showing.done():
             showing.result()
@@ -107,10 +106,10 @@ async def _listening(one: uvicorn.Server, serving: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _show(gateway: Gateway, life: Life, living: asyncio.Task[int]) -> None:
+async def _show(gateway: Gateway, listening: asyncio.Event) -> None:
     """Make a tenant, a key and an image of each kind, and say what to try next."""
     console = Console(highlight=False, soft_wrap=True)
-    await _listening(life.server, living)
+    await listening.wait()
     settings = gateway.settings
     key = await _key(gateway, settings)
     console.print(f"\n[bold]The gateway serves at[/bold] {settings.link_base}")

@@ -1,7 +1,6 @@
 """`gateway key`: the keys of a tenant."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -10,12 +9,11 @@ from gateway import clock
 from gateway.cli import options
 from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
 from gateway.clock import Millis
+from gateway.moments import InvalidMoment, parse_end
 from gateway.tenants.administration import list_keys
 
 TenantName = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `gateway key list` shows it.", metavar="ID")]
-
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "m": timedelta(minutes=1)}
 
 
 def commands() -> typer.Typer:
@@ -36,7 +34,7 @@ def create(
 ) -> None:
     """Make a key and print it. It is not shown again."""
     policy = options.given({"requests_per_minute": requests_per_minute, "images_per_minute": images_per_minute})
-    configured, expires_at = settings(), _moment(expires)
+    configured, expires_at = settings(), _end(expires)
     admin = administration(configured)
     key, text = in_database(
         lambda connection: admin.create_key(connection, tenant, label=label, expires_at=expires_at, options=policy),
@@ -86,19 +84,10 @@ def revoke(key_id: KeyId) -> None:
     say(f"key {key_id} revoked; refused everywhere within 5 seconds")
 
 
-def _moment(text: str) -> Millis | None:
+def _end(text: str) -> Millis | None:
     if not text:
         return None
-    number, unit = text[:-1], text[-1]
     try:
-        if unit in _UNITS and number.isascii() and number.isdigit():
-            moment = datetime.now(UTC) + int(number) * _UNITS[unit]
-        else:
-            moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter("must be like 90d, 12h, 30m or 2027-01-31", param_hint="--expires") from error
-    expires_at = int(moment.timestamp() * 1000)
-    if expires_at <= clock.now():
-        raise typer.BadParameter("must be in the future", param_hint="--expires")
-    return expires_at
+        return parse_end(text, clock.now())
+    except InvalidMoment as error:
+        raise typer.BadParameter(str(error), param_hint="--expires") from error

@@ -13,6 +13,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(serve)
     app.command()(migrate)
+    app.command(hidden=True)(worker)
 
 
 def serve() -> None:
@@ -34,3 +35,8 @@ def migrate() -> None:
 
     done = asyncio.run(run())
     say(f"database migrated to revision {HEAD}" if done else f"database is at revision {HEAD} already")
+
+
+def worker(listener: int, ready: int) -> None:
+    """Serve as one of several workers; started by `serve` alone, with open files of its own."""
+    raise typer.Exit(server.work(settings(), listener, ready))

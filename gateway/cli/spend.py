@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from datetime import date
 from typing import Annotated, Literal
 
 import typer
@@ -10,7 +9,8 @@ import typer
 from gateway import clock
 from gateway.cli.access import in_database, put_json, put_table, settings
 from gateway.clock import Calendar
-from gateway.ledger.report import Grouping, spend
+from gateway.ledger.report import Grouping, month_so_far, spend
+from gateway.moments import InvalidMoment, parse_day
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,9 +27,8 @@ def spend_(
 ) -> None:
     """Say what was spent, by day, model, tenant, provider or key, in days of GATEWAY_TIMEZONE."""
     configured = settings()
-    today = Calendar(configured.zone).day(clock.now())
-    first = _day(since, today[:7] + "-01", "--from")
-    last = _day(until, today, "--to")
+    month_first, today = month_so_far(Calendar(configured.zone).day(clock.now()))
+    first, last = _day(since, month_first, "--from"), _day(until, today, "--to")
     rows = in_database(lambda connection: spend(connection, by, first, last, tenant), configured)
     shown = [row.shown() for row in rows]
     if format_ == "json":
@@ -49,9 +48,7 @@ def spend_(
 
 
 def _day(text: str, otherwise: str, option: str) -> str:
-    if not text:
-        return otherwise
     try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise typer.BadParameter("must be a day such as 2026-11-01", param_hint=option) from error
+        return parse_day(text) if text else otherwise
+    except InvalidMoment as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

@@ -8,7 +8,15 @@ import time
 
 import orjson
 
-from gateway.errors import GatewayError, KeyReused, RefusedByUpstream, StillRunning, UpstreamFailed, UpstreamSilent
+from gateway.errors import (
+    GatewayError,
+    KeyReused,
+    NotFound,
+    RefusedByUpstream,
+    StillRunning,
+    UpstreamFailed,
+    UpstreamSilent,
+)
 from gateway.flow.reply import Reply, from_text
 from gateway.ledger.find import Found
 from gateway.ledger.ledger import Ledger
@@ -38,7 +46,10 @@ async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) ->
         raise UpstreamSilent(text, headers=headers)
     if found.reply is None:
         raise _error(found, headers)
-    return from_text(found.reply, found.id)
+    reply = from_text(found.reply, found.id)
+    if not reply.images:
+        raise NotFound("The images of the first request were not kept", headers=headers)
+    return reply
 
 
 async def ended(ledger: Ledger, found: Found, wait: float) -> Found:

@@ -1,10 +1,11 @@
 """What waits for SQL: settlements that could not be committed, in an fsynced file until they are.
 
 One file a process in `journal/` of the data directory. It is appended to when SQL is away, emptied when all of it is
-committed, and taken over by the next process that starts there if this one dies.
+committed, and taken over by the next process that starts there if this one dies; a lock on the file tells who lives.
 """
 
 import asyncio
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,13 +31,28 @@ class JournaledImage:
 
 
 class Journal:
-    """The file of one process. Entries are in memory too, in the order they came."""
+    """The file of one process, which holds a lock on it while it lives. Entries are in memory too, in their order."""
 
     def __init__(self, directory: Path, process_id: str) -> None:
         self._directory = directory
         self._path = directory / f"{process_id}.jsonl"
         self._lock = asyncio.Lock()
+        self._file: int | None = None
         self.entries: list[Settlement | Abandonment] = []
+
+    def open(self) -> int:
+        """Make the file, and take over what processes that are gone left here; return how many entries.
+
+        A last line that a crash cut short was never acknowledged.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        for path in sorted(self._directory.glob("*.jsonl")):
+            if path != self._path:
+                self._adopt(path)
+        _sync_directory(self._directory)
+        return len(self.entries)
 
     async def append(self, entry: Settlement | Abandonment) -> None:
         """Remember an entry durably."""
@@ -49,33 +65,36 @@ class Journal:
         async with self._lock:
             self.entries = [entry for entry in self.entries if entry not in entries]
             if not self.entries:
-                await asyncio.to_thread(self._path.unlink, missing_ok=True)
+                await asyncio.to_thread(os.ftruncate, self._opened(), 0)
 
-    def adopt(self) -> int:
-        """Take over what processes that are gone left in this directory; return how many entries.
+    def close(self) -> None:
+        """Give up the file; it stays if something in it was not committed."""
+        if not self.entries:
+            self._path.unlink(missing_ok=True)
+        os.close(self._opened())
+        self._file = None
 
-        Call only while no other process writes here. A last line that a crash cut short was never acknowledged.
-        """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        left = [path for path in sorted(self._directory.glob("*.jsonl")) if path != self._path]
-        for path in left:
+    def _adopt(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for entry in _entries(path):
                 self.entries.append(entry)
                 self._write(_to_line(entry))
-        for path in left:
-            path.unlink()
-        return len(self.entries)
-
-    def _write(self, line: bytes) -> None:
-        fresh = not self._path.exists()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return  # its process lives
         finally:
             os.close(descriptor)
-        if fresh:
-            _sync_directory(self._directory)
+
+    def _write(self, line: bytes) -> None:
+        os.write(self._opened(), line)
+        os.fsync(self._opened())
+
+    def _opened(self) -> int:
+        if self._file is None:
+            raise ValueError("the journal is not open")
+        return self._file
 
 
 def _sync_directory(directory: Path) -> None:

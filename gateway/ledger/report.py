@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
@@ -10,6 +10,8 @@ from gateway.database.tables import generations, tenants
 from gateway.money import Micros, format_yuan
 
 Grouping: TypeAlias = Literal["day", "model", "tenant", "provider", "key"]
+
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 
 _COLUMNS: dict[Grouping, ColumnElement[str]] = {
     "day": generations.c.day,
@@ -42,6 +44,11 @@ class Spent:
             "images_failed": self.images_failed,
             "unknown": self.unknown,
         }
+
+
+def month_so_far(today: str) -> tuple[str, str]:
+    """Return the first and the last day of a report that names none: the local month up to today."""
+    return today[:7] + "-01", today
 
 
 def spend(connection: Connection, by: Grouping, first: str, last: str, tenant: str | None) -> Sequence[Spent]:
