@@ -40,9 +40,10 @@ bench: $(VENV)/.dev ## Measure what the gateway adds to a request
 lock: $(VENV)/.uv ## Renew the locks from pyproject.toml
 	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
 	$(COMPILE) --upgrade pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
-	@# The installer and the build backend come before the locks, so they have locks of their own.
+	@# The installer and what builds the package come before the locks, so they have locks of their own.
 	grep -oE '^uv==[^ ]+' requirements-dev.lock | $(COMPILE) - --output-file deploy/uv.txt
-	grep -oE 'hatchling==[0-9.]+' pyproject.toml | $(COMPILE) --upgrade - --output-file deploy/build.txt
+	{ grep -oE 'hatchling==[0-9.]+' pyproject.toml; echo editables; } \
+	  | $(COMPILE) --upgrade --constraint requirements-dev.lock - --output-file deploy/build.txt
 
 format: $(VENV)/.dev ## Format the code and make the repairs that are safe
 	$(BIN)/ruff format
