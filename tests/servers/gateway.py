@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from gateway.cli.access import administration, in_database
+from gateway.clock import Millis
 from gateway.data_dir import DATABASE
 from gateway.settings import load
 from tests.servers.process import PATIENCE_SECONDS, Process, free_port
@@ -65,7 +66,13 @@ class Gateway(Process):
         configured = load(self.environment)
         admin = administration(configured)
         in_database(lambda connection: admin.create_tenant(connection, name, policy), configured)
-        return in_database(lambda connection: admin.create_key(connection, name), configured)[1]
+        return self.key(name)
+
+    def key(self, tenant: str, *, expires_at: Millis | None = None) -> str:
+        """Make another key of a tenant and return it."""
+        configured = load(self.environment)
+        admin = administration(configured)
+        return in_database(lambda one: admin.create_key(one, tenant, expires_at=expires_at), configured)[1]
 
     def post(self, key: str, /, headers: Mapping[str, str] | None = None, **members: object) -> httpx.Response:
         """Ask for an image: of flux-2-pro, 64x64, unless the members say otherwise."""
