@@ -44,7 +44,7 @@ _TROUBLES: Final = {
 
 
 class LocalStore:
-    """A Store in a directory, spread over at most 1,024 subdirectories; several processes may share it."""
+    """A Store in a directory, spread over 256 subdirectories; several processes may share it."""
 
     def __init__(self, directory: Path) -> None:
         """Name the directory; nothing is touched before a call, and the first one that writes makes it."""

@@ -55,7 +55,7 @@ class ImageName:
 
 
 def image_name(media_type: MediaType) -> str:
-    """Make the name of a new image: a ULID in lower case, 80 of its bits random, and the type's extension."""
+    """Make the name of a new image: the time, 80 random bits and the type's extension."""
     return f"{new_id('img').removeprefix('img_')}.{_EXTENSIONS[media_type]}"
 
 
