@@ -82,6 +82,11 @@ class Figures:
                 return other.load
         return None
 
+    def others(self) -> float:
+        """Return the most, in percent, that other programs took of the measured core during a run."""
+        used = [*(run.used for run in self.pressed), *(run.used for run in self.waited)]
+        return max((one.others for one in used if one is not None), default=0.0)
+
     def faults(self) -> Iterator[str]:
         """Say everything that went wrong, whatever the speed."""
         for pressed in self.pressed:

@@ -13,6 +13,9 @@ from rich.table import Table
 from tests.bench.figures import Figures, Idle, Pressed, Target, Used, Waited, targets
 from tests.bench.processes import Cores
 
+TOLERABLE_OTHERS = 15
+"""Percent of the measured core; the kernel alone takes some for the network and the disk."""
+
 
 def machine(directory: Path, cores: Cores) -> dict[str, Any]:
     """Describe what the figures were taken on; a busy machine or a file system in memory explains many of them."""
@@ -46,6 +49,8 @@ def print_figures(console: Console, figures: Figures) -> None:
         console.print(f"\nidle: {figures.idle.started_mb:.0f} MB, {figures.idle.answered_mb:.0f} MB after one request")
     if rows := list(targets(figures)):
         console.print(_target_table(rows))
+    if (others := figures.others()) > TOLERABLE_OTHERS:
+        console.print(f"Other programs took up to {others:.0f} % of the measured core: compare CPU µs/request instead.")
     for fault in figures.faults():
         console.print(f"FAULT  {fault}")
 
