@@ -1,0 +1,36 @@
+"""Which asks a tenant's policy lets be answered from what was generated before, and for how long: pure."""
+
+from typing import Literal, TypeAlias, assert_never
+
+from gateway.contract import GenerateAsk, ReferenceLink
+
+CacheMode: TypeAlias = Literal["seeded", "all", "off"]
+"""A tenant's policy. `seeded`: asks that name a seed and refer to no image by URL."""
+
+DEFAULT_MODE: CacheMode = "seeded"
+DEFAULT_LIFETIME = 24 * 3600
+_DAY = 24 * 3600
+
+
+def covers(mode: CacheMode, ask: GenerateAsk) -> bool:
+    """Whether the policy covers an ask whose links of this gateway have been replaced by the bytes they name.
+
+    Without a seed a new picture is expected. What a URL leads to may change while its text stays, so it is only
+    taken for the same picture by a tenant who says so (`all`). An ask that is not covered neither leads nor follows.
+    """
+    match mode:
+        case "off":
+            return False
+        case "all":
+            return True
+        case "seeded":
+            linked = any(isinstance(reference, ReferenceLink) for _, reference in ask.references)
+            return ask.seed is not None and not linked
+        case _:
+            assert_never(mode)
+
+
+def lifetime(ttl: int | None, retention_days: int | None) -> int:
+    """Return for how many seconds a reply is kept: the policy's, or a day; never longer than its images are."""
+    wanted = DEFAULT_LIFETIME if ttl is None else ttl
+    return wanted if retention_days is None else min(wanted, retention_days * _DAY)

@@ -1,0 +1,112 @@
+"""Single flight in one process: alone without Redis; beside Redis it lets one ask of each process go and ask there."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from gateway.ids import new_id
+from gateway.redis_link import Patience
+from gateway.replies.flight import OUTCOME_SECONDS, Followed, Lead, Overdue, Turn, flight_key
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    lead: Lead
+    waiting: dict[asyncio.Future[Turn], None] = field(default_factory=dict)
+    """In order of arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    at: float
+    outcome: str = field(repr=False)
+
+
+class LocalFlights:
+    """See `Flights`. No lease is needed: leader and followers end together."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._flying: dict[str, _Flight] = {}
+        self._ended: dict[str, _Ended] = {}
+        """The last outcomes, oldest first."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to give back: the leads end with the process."""
+
+    async def lead_or_follow(
+        self,
+        tenant_id: str,
+        fingerprint: str,
+        patience: Patience,  # noqa: ARG002 -- see Flights
+        *,
+        since: float,
+        deadline: float,
+    ) -> Turn:
+        """See `Flights`."""
+        key = flight_key(tenant_id, fingerprint)
+        self._forget()
+        ended = self._ended.get(key)
+        if ended is not None and ended.at >= since:
+            return Followed(ended.outcome)
+        flight = self._flying.get(key)
+        if flight is None:
+            flight = self._flying[key] = _Flight(_lead(key))
+            return flight.lead
+        return await self._follow(flight, deadline)
+
+    async def _follow(self, flight: _Flight, deadline: float) -> Turn:
+        turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        flight.waiting[turn] = None
+        taken = False
+        try:
+            await asyncio.wait([turn], timeout=max(0.0, deadline - self._clock()))
+            taken = True
+            return turn.result() if turn.done() else Overdue()
+        finally:
+            flight.waiting.pop(turn, None)
+            if not taken and turn.done() and isinstance(given := turn.result(), Lead):
+                self.end(given, None)  # cancelled between being given the lead and taking it
+
+    async def finish(self, lead: Lead, outcome: str | None, patience: Patience) -> None:  # noqa: ARG002 -- see Flights
+        """See `Flights`."""
+        self.end(lead, outcome)
+
+    def end(self, lead: Lead, outcome: str | None) -> None:
+        """End a lead, as `finish` does, awaiting nothing."""
+        flight = self._flying.get(lead.key)
+        if flight is None or flight.lead != lead:
+            return
+        if outcome is not None:
+            self._ended.pop(lead.key, None)
+            self._ended[lead.key] = _Ended(self._clock(), outcome)
+            for turn in flight.waiting:
+                turn.set_result(Followed(outcome))
+            flight.waiting.clear()
+        if flight.waiting:
+            flight.lead = _lead(lead.key)
+            turn = next(iter(flight.waiting))
+            del flight.waiting[turn]
+            turn.set_result(flight.lead)
+        else:
+            del self._flying[lead.key]
+
+    def _forget(self) -> None:
+        expired = self._clock() - OUTCOME_SECONDS
+        while self._ended:
+            key, ended = next(iter(self._ended.items()))
+            if ended.at > expired:
+                break
+            del self._ended[key]
+
+
+def _lead(key: str) -> Lead:
+    return Lead(key, new_id("lead"))

@@ -1,0 +1,64 @@
+"""The cache of all processes, in Redis. While Redis is down or slow, every look is a miss and nothing is kept."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from importlib.resources import files
+
+from gateway.metrics import Metrics
+from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script
+from gateway.replies.cache import DROPPED_SECONDS
+from gateway.replies.entry import Entry, entry_key
+
+_DROPPED = b""
+
+_log = logging.getLogger(__name__)
+
+
+class SharedReplies:
+    """Keeps replies in Redis; see `Replies`. What goes wrong counts as `gateway_redis_fallbacks_total{part="replies"}`.
+
+    No process keeps replies of its own beside them: one that was dropped is gone for all.
+    """
+
+    def __init__(self, link: RedisLink, metrics: Metrics) -> None:
+        self._link = link
+        self._fallbacks = metrics.redis_fallbacks.labels("replies")
+        self._keep = Script(files("gateway.replies").joinpath("keep.lua").read_text(encoding="utf-8"))
+
+    async def look(self, tenant_id: str, fingerprint: str, patience: Patience) -> Entry | None:
+        """See `Replies`."""
+        key = entry_key(tenant_id, fingerprint)
+        try:
+            written: bytes | None = await self._link.call("GET", key, patience=patience)
+        except RedisUnavailable:
+            self._fallbacks.inc()
+            return None
+        if written is None or written == _DROPPED:
+            return None
+        try:
+            return Entry.read(written)
+        except ValueError:
+            _log.error("%s holds no reply; it counts as a miss", key)
+            return None
+
+    async def keep(self, tenant_id: str, fingerprint: str, entry: Entry, seconds: int, patience: Patience) -> bool:
+        """See `Replies`."""
+        key = entry_key(tenant_id, fingerprint)
+        try:
+            kept: int = await self._link.run(self._keep, [key], [entry.written(), seconds * 1000], patience=patience)
+        except RedisUnavailable:
+            self._fallbacks.inc()
+            return False
+        return kept == 1
+
+    async def drop(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
+        """See `Replies`."""
+        keys = {entry_key(tenant_id, fingerprint) for fingerprint in fingerprints}
+        drops = (self._link.call("SET", key, _DROPPED, "EX", DROPPED_SECONDS, patience=patience) for key in keys)
+        try:
+            await asyncio.gather(*drops)
+        except RedisUnavailable:
+            self._fallbacks.inc()
+            return False
+        return True
