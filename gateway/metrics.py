@@ -4,6 +4,8 @@ No key, prompt, URL or end user is ever a label. Tenants are bounded: the first 
 rest are `other`, so that a thousand tenants do not become a thousand series of every metric.
 """
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 TENANTS_NAMED = 200
@@ -37,7 +39,7 @@ class Metrics:
     """The instruments, built once by the composition root and handed to the parts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] -- the package leaves it untyped
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the package leaves it untyped
         self.registry = registry
         self.tenants = TenantLabels()
         self.requests = Counter(
@@ -161,8 +163,8 @@ class Metrics:
         """Count what a repeat did not cost, given in micro-yuan."""
         self._cost_saved.labels(self.tenants.of(tenant), model).inc(micros / _MICROS_PER_YUAN)
 
-    def set_budget(self, tenant: str, window: str, *, limit: int, spent: int, held: int) -> None:
-        """Show a budget as the ledger has it, given in micro-yuan."""
-        label = self.tenants.of(tenant)
-        for gauge, micros in ((self._budget_limit, limit), (self._budget_spent, spent), (self._budget_held, held)):
-            gauge.labels(label, window).set(micros / _MICROS_PER_YUAN)
+    def set_budget(self, tenant: str, window: str, *, limit: int | None, spent: int, held: int) -> None:
+        """Show a budget as the ledger has it, given in micro-yuan; without a limit (any more) it is infinite."""
+        amounts = math.inf if limit is None else limit, spent, held
+        for gauge, micros in zip((self._budget_limit, self._budget_spent, self._budget_held), amounts, strict=True):
+            gauge.labels(self.tenants.of(tenant), window).set(micros / _MICROS_PER_YUAN)

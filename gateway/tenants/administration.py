@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway import clock
 from gateway.clock import Millis
-from gateway.database.tables import audit, keys, tenants
+from gateway.database.audit import record
+from gateway.database.tables import keys, tenants
 from gateway.errors import NameTaken, NotFound
 from gateway.ids import new_id
 from gateway.tenants.keys import Pepper, make_key
@@ -98,15 +99,17 @@ class Administration:
         if connection.scalar(select(tenants.c.id).where(tenants.c.name == name)) is not None:
             raise NameTaken(f"A tenant named {name} exists")
         tenant = Tenant(new_id("ten"), name, change(Policy(), options, self.known_models), clock.now(), None)
-        connection.execute(
-            insert(tenants).values(id=tenant.id, name=name, policy=to_text(tenant.policy), created_at=tenant.created_at)
-        )
+        row = {"id": tenant.id, "name": name, "policy": to_text(tenant.policy), "created_at": tenant.created_at}
+        try:
+            connection.execute(insert(tenants).values(row))
+        except IntegrityError as error:  # made by somebody else since it was looked for
+            raise NameTaken(f"A tenant named {name} exists") from error
         self._record(connection, "tenant.create", name, None, tenant.shown())
         return tenant
 
     def update_tenant(self, connection: Connection, name: str, options: Mapping[str, Any]) -> Tenant:
         """Change a tenant's policy. Raises InvalidPolicy and NotFound."""
-        before = find_tenant(connection, name)
+        before = find_tenant(connection, name, to_change=True)
         policy = change(before.policy, options, self.known_models)
         connection.execute(update(tenants).where(tenants.c.id == before.id).values(policy=to_text(policy)))
         after = find_tenant(connection, name)
@@ -115,7 +118,7 @@ class Administration:
 
     def disable_tenant(self, connection: Connection, name: str, *, disabled: bool) -> Tenant:
         """Disable or enable a tenant; its keys follow within 5 s. Raises NotFound."""
-        before = find_tenant(connection, name)
+        before = find_tenant(connection, name, to_change=True)
         moment = clock.now() if disabled else None
         connection.execute(update(tenants).where(tenants.c.id == before.id).values(disabled_at=moment))
         after = find_tenant(connection, name)
@@ -154,7 +157,7 @@ class Administration:
 
     def rotate_key(self, connection: Connection, key_id: str) -> tuple[Key, str]:
         """Make a successor with the same limits; the old key works for another 24 h at most. Raises NotFound."""
-        old = find_key(connection, key_id)
+        old = find_key(connection, key_id, to_change=True)
         if old.state(clock.now()) != "active":
             raise NotFound(f"{key_id} is {old.state(clock.now())}: create a new key instead")
         overlap = clock.now() + ROTATION_OVERLAP_MS
@@ -167,7 +170,7 @@ class Administration:
 
     def revoke_key(self, connection: Connection, key_id: str) -> Key:
         """Revoke a key for good; it is refused within 5 s everywhere. Raises NotFound."""
-        before = find_key(connection, key_id)
+        before = find_key(connection, key_id, to_change=True)
         if before.revoked_at is None:
             connection.execute(update(keys).where(keys.c.id == key_id).values(revoked_at=clock.now()))
             self._record(connection, "key.revoke", key_id, before.shown(), find_key(connection, key_id).shown())
@@ -177,24 +180,10 @@ class Administration:
         record(connection, self.actor, action, subject, before=before, after=after)
 
 
-def record(connection: Connection, actor: str, action: str, subject: str, *, before: object, after: object) -> None:
-    """Write an audit row."""
-    connection.execute(
-        insert(audit).values(
-            id=new_id("aud"),
-            at=clock.now(),
-            actor=actor,
-            action=action,
-            subject=subject,
-            before=None if before is None else orjson.dumps(before).decode(),
-            after=None if after is None else orjson.dumps(after).decode(),
-        )
-    )
-
-
-def find_tenant(connection: Connection, name: str) -> Tenant:
-    """Return a tenant by its name. Raises NotFound."""
-    row = connection.execute(select(tenants).where(tenants.c.name == name)).first()
+def find_tenant(connection: Connection, name: str, *, to_change: bool = False) -> Tenant:
+    """Return a tenant by its name; `to_change` lets no other transaction change it before this one. Raises NotFound."""
+    query = select(tenants).where(tenants.c.name == name)
+    row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
         raise NotFound(f"There is no tenant named {name[:64]}")
     return _tenant(row)
@@ -205,9 +194,10 @@ def list_tenants(connection: Connection) -> Sequence[Tenant]:
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.name))]
 
 
-def find_key(connection: Connection, key_id: str) -> Key:
-    """Return a key by its id. Raises NotFound."""
-    row = connection.execute(_KEYS.where(keys.c.id == key_id)).first()
+def find_key(connection: Connection, key_id: str, *, to_change: bool = False) -> Key:
+    """Return a key by its id; `to_change` lets no other transaction change it before this one. Raises NotFound."""
+    query = _KEYS.where(keys.c.id == key_id)
+    row = connection.execute(query.with_for_update(of=keys) if to_change else query).first()
     if row is None:
         raise NotFound(f"There is no key {key_id[:40]}")
     return _key(row)

@@ -12,7 +12,10 @@ from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
 ImageFormat: TypeAlias = Literal["url", "base64", "upstream"]
 
 IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
-LARGEST_COUNT = 1_000_000_000
+LARGEST_COUNT = 1_000_000
+"""More a minute could not be told apart: the limiter counts in whole microseconds."""
+
+LONGEST_LINK_SECONDS = 1_000_000_000
 LARGEST_BODY_MB = 1024
 
 
@@ -128,9 +131,12 @@ def _amount(name: str, value: Any) -> Micros | None:
     if not isinstance(value, str):
         raise InvalidPolicy(f'{name}: must be an amount of yuan as text, such as "12.50"')
     try:
-        return parse_yuan(value)
+        amount = parse_yuan(value)
     except InvalidAmount as error:
         raise InvalidPolicy(f"{name}: {error}") from error
+    if amount == 0:
+        raise InvalidPolicy(f"{name}: must be more than 0; to allow nothing, disable the tenant")
+    return amount
 
 
 def _image_format(name: str, value: Any) -> ImageFormat:
@@ -140,7 +146,7 @@ def _image_format(name: str, value: Any) -> ImageFormat:
 
 
 def _switch(name: str, value: Any) -> bool:
-    if value not in _SWITCH or not isinstance(value, str | bool):
+    if not isinstance(value, str | bool) or value not in _SWITCH:
         raise InvalidPolicy(f"{name}: must be yes or no")
     return _SWITCH[value]
 
@@ -149,6 +155,8 @@ def _models(value: Any, known: frozenset[str]) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidPolicy("models: must be a list of model names")
+    if not names:
+        raise InvalidPolicy("models: must name at least one; to allow nothing, disable the tenant")
     stripped = tuple(dict.fromkeys(name.strip() for name in names))
     for name in stripped:
         if name not in known:
@@ -156,7 +164,7 @@ def _models(value: Any, known: frozenset[str]) -> tuple[str, ...]:
     return stripped
 
 
-_NO_LIMIT = (None, "", [])
+_NO_LIMIT: tuple[object, ...] = (None, "")
 _SWITCH: dict[str | bool, bool] = {"yes": True, "no": False, True: True, False: False}
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "requests_per_minute": _count(LARGEST_COUNT),
@@ -168,7 +176,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "budget_total": _amount,
     "image_format": _image_format,
     "keep_prompts": _switch,
-    "link_ttl": _count(LARGEST_COUNT),
+    "link_ttl": _count(LONGEST_LINK_SECONDS),
     "max_body_mb": _count(LARGEST_BODY_MB),
     "shadow": _switch,
 }
