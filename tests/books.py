@@ -1,8 +1,8 @@
 """What the tests of money share: an open, migrated database, a tenant in it, and things to tell the ledger."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,21 @@ async def opened(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-def open_ledger(database: Database, directory: Path, *, alone: bool = False, process_id: str | None = None) -> Ledger:
-    """Make the ledger of one process, with its journal in `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
+def open_ledger(database: Database, directory: Path, *, process_id: str | None = None) -> Ledger:
+    """Make the ledger of one process. Its journal is not open: nothing of what is tested with it may need one."""
     name = new_id("prc") if process_id is None else process_id
-    return Ledger(database, Journal(directory, name), name, alone=alone)
+    return Ledger(database, Journal(directory, name), name, alone=False)
+
+
+@contextmanager
+def open_journal(directory: Path, process_id: str) -> Iterator[Journal]:
+    """Open a journal for as long as its process lives."""
+    journal = Journal(directory, process_id)
+    journal.open()
+    try:
+        yield journal
+    finally:
+        journal.close()
 
 
 def add_tenant(connection: Connection) -> str:

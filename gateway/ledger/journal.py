@@ -5,6 +5,7 @@ committed, and taken over by the next process that starts there if this one dies
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -75,21 +76,30 @@ class Journal:
         self._file = None
 
     def _adopt(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # its process left, or another one took it over
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for entry in _entries(path):
                 self.entries.append(entry)
                 self._write(_to_line(entry))
-            path.unlink(missing_ok=True)
+            path.unlink()
         except BlockingIOError:
             return  # its process lives
+        except FileNotFoundError:
+            return  # another one took it over between the opening and the lock
         finally:
             os.close(descriptor)
 
     def _write(self, line: bytes) -> None:
-        os.write(self._opened(), line)
-        os.fsync(self._opened())
+        file = self._opened()
+        size = os.fstat(file).st_size
+        if os.write(file, line) != len(line):
+            os.ftruncate(file, size)  # half a line would spoil the next one
+            raise OSError(errno.ENOSPC, "the journal could not be written whole", str(self._path))
+        os.fsync(file)
 
     def _opened(self) -> int:
         if self._file is None:

@@ -7,11 +7,11 @@ from tests.laws.sources import Source, sources
 
 FLOORS = (
     {"contract", "money", "errors", "clock", "ids", "metrics", "logs"},
-    {"database", "redis_link", "guard"},
+    {"database", "redis_link", "guard", "moments"},
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},
     {"simulator", "api", "console"},
-    {"__main__", "cli", "app", "settings", "server", "data_dir", "protocol", "stall"},
+    {"__main__", "cli", "app", "settings", "server", "parent", "life", "data_dir", "protocol", "stall"},
 )
 """The parts of each floor, the lowest first. On the top floor, where the whole is put together, parts meet."""
 

@@ -9,15 +9,18 @@ from tests.laws.sources import Source, called, sources
 LOOPS = (ast.While, ast.For, ast.AsyncFor)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 EVERYTHING = {"Exception", "BaseException"}
-READ_THE_ENVIRONMENT = {"gateway.settings", "gateway.cli.access", "gateway.cli.demo"}
-"""Who may: the settings, and the commands that hand the environment to them."""
+READ_THE_ENVIRONMENT = {"gateway.settings", "gateway.cli.access", "gateway.cli.demo", "gateway.parent"}
+"""Who may: the settings, the commands that hand the environment to them, the parent that hands it to its workers."""
 
 DANGEROUS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.execv", "os.execvp"}
 DANGEROUS_MODULES = {"pickle", "marshal", "shelve", "subprocess", "dill", "multiprocessing"}
 USES_IN_SPITE: dict[str, str] = {}
 """Modules that do one of these all the same, and why."""
 
-WAITS_A_MOMENT = {"gateway.images.objects": "the library gives no sign that its threads have let go of the interpreter"}
+WAITS_A_MOMENT = {
+    "gateway.images.objects": "the library gives no sign that its threads have let go of the interpreter",
+    "gateway.parent": "a worker that dies at once is not started anew at once",
+}
 """Modules that sleep outside a loop, and why."""
 
 RUNS_SQL = {"text", "execute", "exec_driver_sql", "scalar", "scalars", "execute_command"}

@@ -55,6 +55,8 @@ class Expected:
     process: str
     state: str = "reserved"
     bill: Bill | None = None
+    beyond: int = 0
+    """By how much its bills passed what was held or billed before them: above the quote, or after a release."""
 
     def window(self, period: Period) -> tuple[str, str]:
         return period, window_starts(self.asked.day)[period]
@@ -147,6 +149,7 @@ class Books(RuleBasedStateMachine):
             corrects = bill.kind == "exact" and one.bill is not None and one.bill.kind != "exact"
             assert changed == (one.bill is None or corrects)
             if changed:
+                one.beyond += max(0, bill.cost - one.held - one.spent)
                 one.bill = bill
                 one.state = "released" if bill.kind == "free" else "settled"
 
@@ -195,10 +198,9 @@ class Books(RuleBasedStateMachine):
         assert summed == (sum(one.spent for one in self.all), sum(one.held for one in self.all))
 
     @invariant()
-    def only_a_bill_above_its_quote_passes_a_limit(self) -> None:
+    def only_what_upstream_billed_beyond_its_hold_passes_a_limit(self) -> None:
         for period, limit in LIMITS.limits().items():
-            beyond = sum(max(0, one.spent - one.asked.quote) for one in self.all)
-            assert self.used(period) <= limit + beyond
+            assert self.used(period) <= limit + sum(one.beyond for one in self.all)
 
     def used(self, period: Period) -> int:
         """Return what today's window of this period has spent and holds."""

@@ -1,6 +1,7 @@
 """What waits for SQL is in a file that survives the process."""
 
 import asyncio
+import os
 import stat
 from pathlib import Path
 
@@ -9,55 +10,76 @@ import pytest
 from gateway.ledger.bill import Bill
 from gateway.ledger.journal import Journal, JournaledImage
 from gateway.ledger.records import Abandonment, Settlement
+from tests.books import open_journal
 
 IMAGE = JournaledImage("a.png", "image/png", 100, 64, 32, "b" * 64)
 SETTLED = Settlement(
-    "gen_1", "ten_1", Bill("exact", 40_000), 5, "flux-2-pro", "BFL", "1", 1, 0, (IMAGE,), '{"code":0}', None, True
+    id="gen_1",
+    tenant_id="ten_1",
+    bill=Bill("exact", 40_000),
+    settled_at=5,
+    answered_model="flux-2-pro",
+    provider="BFL",
+    account="1",
+    images_generated=1,
+    images=(IMAGE,),
+    reply='{"code":0}',
+    frees_key=True,
 )
 LOST = Abandonment("gen_2", "ten_1", "silence", "2")
 
 
-def adopted(directory: Path) -> list[Settlement | Abandonment]:
+def left_behind(directory: Path, *entries: Settlement | Abandonment, process_id: str = "one") -> Path:
+    """Write a journal as a process would that ends before it commits; return its file."""
+    with open_journal(directory, process_id) as journal:
+        asyncio.run(_append(journal, *entries))
+    return directory / f"{process_id}.jsonl"
+
+
+def adopted(directory: Path, process_id: str = "next") -> list[Settlement | Abandonment]:
     """Return what the next process finds."""
-    journal = Journal(directory, "next")
-    assert journal.adopt() == len(journal.entries)
-    return journal.entries
+    with open_journal(directory, process_id) as journal:
+        return list(journal.entries)
 
 
 def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     """The next process finds every entry, images and bill included, in the order they came, and takes them over."""
-    asyncio.run(_append(Journal(tmp_path, "one"), SETTLED, LOST))
+    left_behind(tmp_path, SETTLED, LOST)
     assert adopted(tmp_path) == [SETTLED, LOST]
     assert [path.name for path in tmp_path.iterdir()] == ["next.jsonl"]
-    again = Journal(tmp_path, "third")
-    assert again.adopt() == 2
+    assert adopted(tmp_path, "third") == [SETTLED, LOST]
 
 
 def test_a_line_that_was_cut_short_was_never_acknowledged(tmp_path: Path) -> None:
     """A crash in the middle of a line loses that line and no other."""
-    asyncio.run(_append(Journal(tmp_path, "one"), SETTLED, LOST))
-    path = tmp_path / "one.jsonl"
+    path = left_behind(tmp_path, SETTLED, LOST)
     path.write_bytes(path.read_bytes()[:-5])
     assert adopted(tmp_path) == [SETTLED]
 
 
-def test_the_file_is_gone_when_everything_is_committed(tmp_path: Path) -> None:
-    """The file stays as long as one entry waits, is its owner's alone, and goes with the last one."""
-    journal = Journal(tmp_path, "one")
+def test_the_journal_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    """Workers that share a directory take over from the dead alone."""
+    left_behind(tmp_path, LOST, process_id="dead")
+    with open_journal(tmp_path, "alive") as alive:
+        asyncio.run(_append(alive, SETTLED))
+        assert adopted(tmp_path) == []
+        assert alive.entries == [LOST, SETTLED]
 
-    async def story() -> None:
-        await _append(journal, SETTLED, LOST)
-        assert stat.S_IMODE((tmp_path / "one.jsonl").stat().st_mode) == 0o600
-        await journal.done([SETTLED])
+
+def test_the_file_is_empty_when_everything_is_committed(tmp_path: Path) -> None:
+    """The file holds what it holds as long as one entry waits, is its owner's alone, and goes with its process."""
+    path = tmp_path / "one.jsonl"
+    with open_journal(tmp_path, "one") as journal:
+        asyncio.run(_append(journal, SETTLED, LOST))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        asyncio.run(journal.done([SETTLED]))
         assert journal.entries == [LOST]
-        assert adopted(tmp_path / "elsewhere") == []
-        assert (tmp_path / "one.jsonl").exists()
-        await journal.done([LOST])
-        assert not (tmp_path / "one.jsonl").exists()
-        await journal.append(LOST)
-
-    asyncio.run(story())
-    assert adopted(tmp_path) == [LOST]
+        assert path.stat().st_size > 0
+        asyncio.run(journal.done([LOST]))
+        assert path.stat().st_size == 0
+        asyncio.run(_append(journal, LOST))
+        asyncio.run(journal.done([LOST]))
+    assert not path.exists()
 
 
 def test_many_at_once_are_all_written(tmp_path: Path) -> None:
@@ -65,17 +87,30 @@ def test_many_at_once_are_all_written(tmp_path: Path) -> None:
     entries = [Abandonment(f"gen_{number}", "ten_1", "silence") for number in range(100)]
 
     async def story() -> None:
-        journal = Journal(tmp_path, "one")
         await asyncio.gather(*(journal.append(entry) for entry in entries))
 
-    asyncio.run(story())
+    with open_journal(tmp_path, "one") as journal:
+        asyncio.run(story())
     assert sorted(adopted(tmp_path), key=lambda one: one.id) == sorted(entries, key=lambda one: one.id)
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes half an entry is a failure that is told, and does not spoil the entries around it."""
+    write = os.write
+    with open_journal(tmp_path, "one") as journal:
+        asyncio.run(_append(journal, SETTLED))
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda file, line: write(file, line[:10]))
+            with pytest.raises(OSError, match="could not be written whole"):
+                asyncio.run(_append(journal, LOST))
+        asyncio.run(_append(journal, LOST))
+    assert adopted(tmp_path) == [SETTLED, LOST]
+
+
+def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
     """An entry that did not reach the disk is not taken for safe."""
-    with pytest.raises(OSError, match="absent"):
-        asyncio.run(_append(Journal(tmp_path / "absent", "one"), LOST))
+    with pytest.raises(ValueError, match="not open"):
+        asyncio.run(_append(Journal(tmp_path, "one"), LOST))
 
 
 async def _append(journal: Journal, *entries: Settlement | Abandonment) -> None:
