@@ -11,7 +11,7 @@ import pytest
 from tests.laws.sources import ROOT
 
 BIN = Path(sys.executable).parent
-NO_CODE = {".toml", ".lua", ".html", ".css", ".js", ".svg"}
+NO_CODE = {".typed", ".toml", ".lua", ".html", ".css", ".js", ".svg"}
 
 
 @pytest.fixture(scope="module")
