@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -64,13 +65,21 @@ class Gateway:
         assert status == 200, f"the link led to {status}"
         return content
 
+    def at_rest(self) -> bool:
+        """Tell whether no generation is being worked on."""
+        return self._metric(r"gateway_in_flight_generations (\S+)") == ["0.0"]
+
     def stalls(self) -> "Stalls":
         """Read how late its event loop has been."""
-        text = get(self.metrics_port, "/metrics")[1].decode()
-        lines = re.findall(r'^gateway_event_loop_stall_seconds_bucket\{le="([^"]+)"\} (\S+)$', text, re.MULTILINE)
-        if not lines:
-            raise RuntimeError("the gateway has no gateway_event_loop_stall_seconds")
+        lines = self._metric(r'gateway_event_loop_stall_seconds_bucket\{le="([^"]+)"\} (\S+)')
         return Stalls({float(bound): float(count) for bound, count in lines})
+
+    def _metric(self, line: str) -> list[Any]:
+        text = get(self.metrics_port, "/metrics")[1].decode()
+        found = re.findall(f"^{line}$", text, re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"the gateway has no metric {line}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

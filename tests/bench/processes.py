@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-SECONDS_TO_START = 30.0
+PATIENCE_SECONDS = 30.0
 SECONDS_TO_STOP = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 """Units of CPU time in a second, as /proc has it."""
@@ -59,11 +59,11 @@ class Running:
 
     def wait_for(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds. Raises RuntimeError, with the end of its log, if it ends or takes too long."""
-        deadline = time.monotonic() + SECONDS_TO_START
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise RuntimeError(f"{what} did not start; its log ends:\n{tail}")
+                raise RuntimeError(f"waited in vain for {what}; the log ends:\n{tail}")
             time.sleep(0.02)
 
     def stop(self) -> int:

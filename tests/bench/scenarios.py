@@ -78,11 +78,13 @@ class Bench:
             self._look(scenario, gateway.generate())
             stalls, meter = gateway.stalls(), Meter(gateway.process, self.cores.measured)
             load = press(gateway.url, gateway.key, connections, self.seconds, self.cores.others)
-            used = meter.read(load.requests, gateway.stalls().longest_ms_since(stalls))
+            # The load has left without its last answers; their generations go on, and are in the CPU time.
+            gateway.process.wait_for(gateway.at_rest, "the gateway's coming to rest")
+            made = (self.upstream.asked() - asked - 1) // scenario.requests_upstream  # less this question itself
+            used = meter.read(made - 1, gateway.stalls().longest_ms_since(stalls))
             status = gateway.process.stop()
-            # The gateway has ended, so upstream's count is final; the last one is the question itself.
-            worked = (self.upstream.asked() - asked - 1) // scenario.requests_upstream
-            faults = ledger.read(gateway.data).faults(worked, load.requests - load.errors)
+            made = (self.upstream.asked() - asked - 2) // scenario.requests_upstream  # now it is final
+            faults = ledger.read(gateway.data).faults(made, load.requests - load.errors)
         if status != 0:
             faults = (*faults, f"the gateway's exit status is {status}")
         return Pressed(scenario.title, "gateway", scenario.replied, connections, load, used, faults)

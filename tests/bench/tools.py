@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
-_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+SERVERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def find(name: str) -> str | None:
     """Return the path of a program; Debian keeps servers where only root looks."""
-    return shutil.which(name, path=_PATH)
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVERS)))
 
 
 def program(name: str) -> str:
