@@ -1,10 +1,9 @@
 """Single flight over all processes, in Redis; while Redis is down or slow, each process lets one ask go on."""
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -22,20 +21,20 @@ POLL_SECONDS = 0.5
 CHANNEL = "igw:flight:1"
 _RENEWALS = 0.3
 """Renewals come after this part of a lease: two may fail before it runs out."""
-_SLACK_MILLIS = 1000
+_TRIP_SECONDS = 1.0
 """More than any trip may take."""
+_ROUNDING_MILLIS = 2
+"""Redis reckons in whole milliseconds: an age may come out a little too high."""
 _BRIEFLY = 0.02
 _OUTCOME_MILLIS = OUTCOME_SECONDS * 1000
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Untold:
-    """The end of a lead that Redis may not know of yet, and until when it is of use to anybody."""
+    """The end of a lead, and when it came: Redis may not know of it yet."""
 
     outcome: str | None = field(repr=False)
-    until: float
+    at: float
 
 
 class SharedFlights:
@@ -62,6 +61,7 @@ class SharedFlights:
         self._local = LocalFlights()
         self._leads: set[Lead] = set()
         self._untold: dict[Lead, _Untold] = {}
+        self._owing = asyncio.Event()
         self._waiting: dict[str, asyncio.Event] = {}
         """The followers of this process, one a flight, to be woken by a notice."""
         self._background: list[asyncio.Task[None]] = []
@@ -100,20 +100,21 @@ class SharedFlights:
                     self._leads.add(here)
                 case Followed(outcome=outcome):
                     self._local.end(here, outcome)
-                case Overdue():  # or cancelled: Redis may have given the lead all the same
+                case Overdue():  # or cancelled: Redis may have given the lead all the same, or be about to
                     self._local.end(here, None)
                     self._owe(here, None)
+                    self._owing.set()
         return turn
 
     async def _lead_or_follow(self, lead: Lead, patience: Patience, since: float, deadline: float) -> Turn:
         notice = self._waiting[lead.key] = asyncio.Event()
         leader_until = 0.0
-        slack = _SLACK_MILLIS
+        slack = _TRIP_SECONDS
         try:
             while True:
                 notice.clear()
                 alive = time.monotonic() < leader_until
-                oldest = round((time.monotonic() - since) * 1000) + slack
+                oldest = round((time.monotonic() - since + slack) * 1000)
                 try:
                     answer = await self._ask(lead, oldest, patience, alive=alive)
                 except RedisUnavailable:
@@ -124,11 +125,11 @@ class SharedFlights:
                 match answer:
                     case [b"lead"]:
                         return lead
-                    case [b"ended", age, text] if age <= (time.monotonic() - since) * 1000:
+                    case [b"ended", age, text] if age - _ROUNDING_MILLIS <= (time.monotonic() - since) * 1000:
                         return Followed(text.decode())
                     case [b"ended", _, _]:
                         # It ended before this ask began. Without slack, Redis does not show it again.
-                        slack = 0
+                        slack = 0.0
                         continue
                     case [b"follow", left]:
                         leader_until = max(leader_until, time.monotonic() + left / 1000)
@@ -151,13 +152,16 @@ class SharedFlights:
             return
         self._leads.discard(lead)
         self._local.end(lead, outcome)
-        self._owe(lead, outcome)
+        end = self._owe(lead, outcome)
         # Without Redis it is told by one of the next renewals; so it is when this call is cancelled.
         with suppress(RedisUnavailable):
             await self._tell(lead, outcome, patience)
+            if self._untold.get(lead) is end:
+                del self._untold[lead]
 
-    def _owe(self, lead: Lead, outcome: str | None) -> None:
-        self._untold[lead] = _Untold(outcome, time.monotonic() + OUTCOME_SECONDS)
+    def _owe(self, lead: Lead, outcome: str | None) -> _Untold:
+        end = self._untold[lead] = _Untold(outcome, time.monotonic())
+        return end
 
     async def _tell(self, lead: Lead, outcome: str | None, patience: Patience) -> None:
         """Tell Redis of the end of a lead."""
@@ -165,30 +169,45 @@ class SharedFlights:
         if outcome is not None:
             words.append(outcome)
         await self._link.run(self._finish, [lead.key, outcome_key(lead.key)], words, patience=patience)
-        self._untold.pop(lead, None)
 
     async def _keep_renewing(self) -> None:
+        due = time.monotonic() + self._lease_seconds * _RENEWALS
         while True:
-            await asyncio.sleep(self._lease_seconds * _RENEWALS)
-            await self.renew()
+            await _set(self._owing, due - time.monotonic())
+            self._owing.clear()
+            if time.monotonic() < due:
+                await self._tell_untold(Patience())
+            else:
+                due = time.monotonic() + self._lease_seconds * _RENEWALS
+                await self.renew()
 
     async def renew(self) -> None:
         """Renew the leases of this process's leaders, and tell what is untold. A failure waits for the next round."""
-        now, patience = time.monotonic(), Patience()
-        self._untold = {lead: end for lead, end in self._untold.items() if end.until > now}
-        leads = tuple(self._leads)
-        await _attempt(
-            *(
-                self._link.run(self._renew, [one.key], [one.token, self._lease_millis], patience=patience)
-                for one in leads
-            ),
-            *(self._tell(lead, end.outcome, patience) for lead, end in self._untold.items()),
+        leads, patience = tuple(self._leads), Patience()
+        renewals = (
+            self._link.run(self._renew, [lead.key], [lead.token, self._lease_millis], patience=patience)
+            for lead in leads
         )
+        told_at = time.monotonic()
+        _, told = await asyncio.gather(_attempt(renewals), self._tell_untold(patience))
+        for lead, end in told:
+            # What gave a lead away when its asker left may still have been on its way to Redis: then tell it again.
+            if self._untold.get(lead) is end and told_at - end.at > _TRIP_SECONDS:
+                del self._untold[lead]
         # Whoever finished while the renewal was under way may have got the lease back by it.
-        gone = [lead for lead in leads if lead not in self._leads and lead not in self._untold]
-        for lead in gone:
-            self._owe(lead, None)
-        await _attempt(*(self._tell(lead, None, patience) for lead in gone))
+        for lead in leads:
+            if lead not in self._leads:
+                end_known = self._untold.get(lead)
+                self._owe(lead, None if end_known is None else end_known.outcome)
+                self._owing.set()
+
+    async def _tell_untold(self, patience: Patience) -> list[tuple[Lead, _Untold]]:
+        """Tell Redis of every end that it may not know of; return those that it now knows."""
+        useless = time.monotonic() - OUTCOME_SECONDS
+        self._untold = {lead: end for lead, end in self._untold.items() if end.at > useless}
+        untold = tuple(self._untold.items())
+        answered = await _attempt(self._tell(lead, end.outcome, patience) for lead, end in untold)
+        return [one for one, known in zip(untold, answered, strict=True) if known]
 
     async def _listen(self) -> None:
         async with aclosing(self._link.notices(CHANNEL)) as notices:
@@ -200,13 +219,13 @@ class SharedFlights:
                     follower.set()
 
 
-async def _attempt(*trips: Awaitable[Any]) -> None:
-    """Make trips side by side; Redis may be away for any of them."""
-    for outcome in await asyncio.gather(*trips, return_exceptions=True):
-        if isinstance(outcome, RedisUnavailable):
-            _log.debug("Leases are not renewed: Redis is away")
-        elif isinstance(outcome, BaseException):
+async def _attempt(trips: Iterable[Awaitable[Any]]) -> list[bool]:
+    """Make trips side by side; return for each whether Redis answered."""
+    outcomes = await asyncio.gather(*trips, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
             raise outcome
+    return [not isinstance(outcome, RedisUnavailable) for outcome in outcomes]
 
 
 async def _set(event: asyncio.Event, seconds: float) -> None:

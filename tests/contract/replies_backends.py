@@ -1,4 +1,4 @@
-"""The backends that cached replies and flights are held to their protocols on, and what stands for processes on them."""
+"""The backends that caches and flights are held to their protocols on, and what stands for processes on them."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
