@@ -1,0 +1,46 @@
+"""`GET /admin/api/audit`: who changed what, when, from what to what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from gateway.api.admin.exchange import answer, query_of, resource
+from gateway.database.audit import LISTED, list_entries
+from gateway.database.engine import Database
+from gateway.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResource:
+    """The audit trail. It is written with each change and cannot be changed from here."""
+
+    database: Database
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the route."""
+        return (resource("/audit", GET=self.list),)
+
+    async def list(self, request: Request) -> Response:
+        """Answer `{"rows": […], "next": …}`, newest first: `?subject=` a tenant's name or an id, `?limit=` 1 to 100.
+
+        `?after=` the `next` of one page gives the following one; `next` is null on the last.
+        """
+        query = query_of(request, "subject", "limit", "after")
+        subject, after, limit = query.get("subject"), query.get("after"), _limit(query.get("limit"))
+        entries = await self.database.read(
+            lambda connection: list_entries(connection, subject=subject, older_than=after, limit=limit + 1)
+        )
+        page = entries[:limit]
+        following = page[-1].id if len(entries) > limit else None
+        return answer({"rows": [entry.shown() for entry in page], "next": following})
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LISTED
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LISTED)) and 1 <= int(text) <= LISTED):
+        raise InvalidRequest(f"limit: must be a whole number between 1 and {LISTED}")
+    return int(text)

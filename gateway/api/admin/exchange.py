@@ -1,0 +1,112 @@
+"""What every admin resource shares: strict reading of query and body, one form of answer.
+
+A name that is not expected is refused: a misspelt filter must not choose everything.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, TypeVar, overload
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.api.body import read_body
+from gateway.contract import Violation, is_plain_json
+from gateway.contract.body import read_members
+from gateway.contract.violation import echo
+from gateway.errors import InvalidRequest, UnsupportedMediaType
+from gateway.moments import InvalidMoment
+from gateway.money import InvalidAmount
+
+CAP_MIB = 0.25
+
+Value = TypeVar("Value")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def resource(path: str, **methods: Handler) -> Route:
+    """Make the route of a path: `resource("/tenants", GET=…, POST=…)`."""
+
+    async def answer_method(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, answer_method, methods=[*methods])
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Answer JSON that nobody may store: it may hold a key."""
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps(value), status, media_type="application/json", headers=headers)
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Return the members of the body. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyTimeout."""
+    if not is_plain_json(request.headers.get("content-type"), request.headers.get("content-encoding")):
+        raise UnsupportedMediaType(headers={"Connection": "close"})
+    return _members(await read_body(request, CAP_MIB))
+
+
+async def read_nothing(request: Request) -> None:
+    """Make sure that a body, which this path has no use for, asks for nothing: it is empty, or `{}`."""
+    body = await read_body(request, CAP_MIB)
+    if body:
+        only(_members(body))
+
+
+def only(members: Mapping[str, Any], *known: str) -> None:
+    """Refuse a member that is not known. Raises InvalidRequest."""
+    _refuse_unknown(members.keys(), known)
+
+
+def text_of(members: Mapping[str, Any], name: str) -> str | None:
+    """Return a member that is text; None if it is null or not there. Raises InvalidRequest."""
+    value = members.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"{name}: must be text")
+    return value
+
+
+def required(members: Mapping[str, Any], name: str) -> str:
+    """Return a member that is text and has to be there. Raises InvalidRequest."""
+    value = text_of(members, name)
+    if value is None:
+        raise InvalidRequest(f"{name}: is required")
+    return value
+
+
+def query_of(request: Request, *known: str) -> dict[str, str]:
+    """Return the parameters of the query; an empty one is not there. Raises InvalidRequest for an unknown or a
+    repeated one."""
+    items = request.query_params.multi_items()
+    found = dict(items)
+    _refuse_unknown(found.keys(), known)
+    if len(found) < len(items):
+        raise InvalidRequest("A query parameter is given twice")
+    return {name: value for name, value in found.items() if value}
+
+
+@overload
+def read_as(name: str, read: Callable[[str], Value], text: str) -> Value: ...
+@overload
+def read_as(name: str, read: Callable[[str], Value], text: str | None) -> Value | None: ...
+def read_as(name: str, read: Callable[[str], Value], text: str | None) -> Value | None:
+    """Read a value that a person wrote, if it is there; name it where it is refused. Raises InvalidRequest."""
+    try:
+        return None if text is None else read(text)
+    except (InvalidMoment, InvalidAmount) as error:
+        raise InvalidRequest(f"{name}: {error}") from error
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        return read_members(body)
+    except Violation as violation:
+        raise InvalidRequest(violation.text) from None
+
+
+def _refuse_unknown(names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            allowed = ", ".join(known) if known else "none"
+            raise InvalidRequest(f"Invalid {echo(name)} parameter. Supported parameters: {allowed}")
