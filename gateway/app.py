@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
+from gateway.api.admin import AdminRoute
 from gateway.api.edge import Edge
 from gateway.api.errors import render_bug, render_expected, render_framework
 from gateway.api.generate import GenerateRoute
@@ -25,6 +26,7 @@ from gateway.clock import Calendar
 from gateway.data_dir import IMAGES, JOURNAL, database_of, migrate_embedded, secrets_of
 from gateway.database.engine import Database
 from gateway.errors import GatewayError, Misconfigured
+from gateway.flow.budget_watch import BudgetWatch
 from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
 from gateway.flow.references import References
@@ -40,6 +42,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.limits import AddressLimiter, Limiter, LocalLimiter, SharedLimiter
 from gateway.metrics import Metrics
 from gateway.redis_link import RedisLink, parse_address
+from gateway.replies import Flights, LocalFlights, LocalReplies, SharedFlights, SharedReplies
 from gateway.settings import Settings
 from gateway.stall import watch_loop
 from gateway.tenants.directory import Directory
@@ -68,6 +71,7 @@ class Gateway:
     database: Database
     journal: Journal
     ledger: Ledger
+    budgets: BudgetWatch
     supervisor: Supervisor
     catalog: CatalogFile
     store: Store | None
@@ -75,6 +79,7 @@ class Gateway:
     upstream: Upstream
     redis: RedisLink | None
     limiter: Limiter
+    flights: Flights
 
     @asynccontextmanager
     async def opened(self, crashed: Callable[[], None]) -> AsyncIterator[None]:
@@ -92,13 +97,14 @@ class Gateway:
             if self.redis is not None:
                 await stack.enter_async_context(self.redis)
             await stack.enter_async_context(self.limiter)
+            await stack.enter_async_context(self.flights)
             await migrate_embedded(self.settings, self.database)
             if adopted := await asyncio.to_thread(self.journal.open):
                 structlog.get_logger("app").warning("journal of an earlier process taken over", entries=adopted)
             stack.callback(self.journal.close)
             stack.push_async_callback(self.ledger.close)
             await self.ledger.open()
-            for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics)):
+            for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics), self.budgets.run()):
                 task = asyncio.create_task(_never_ending(work, crashed))
                 stack.push_async_callback(_cancel, task)
             yield
@@ -119,7 +125,8 @@ def build(settings: Settings) -> Gateway:
         alone=settings.embedded,
         settle_unknown_after=settings.unknown_settle_after,
     )
-    directory = Directory(database, Pepper(secrets))
+    pepper = Pepper(secrets)
+    directory = Directory(database, pepper)
     links = Links(settings.link_base, secrets, LINK_SECONDS)
     store = store_of(settings)
     fetcher = Fetcher(Guard(settings.fetch_allow))
@@ -131,17 +138,21 @@ def build(settings: Settings) -> Gateway:
         if redis is None
         else SharedLimiter(redis, metrics, processes=settings.workers * settings.replicas)
     )
+    flights: Flights = LocalFlights() if redis is None else SharedFlights(redis, metrics)
     generator = Generator(
         Parts(
             catalog=catalog,
             calendar=calendar,
             references=References(links, store, ledger),
             limiter=limiter,
+            replies=LocalReplies() if redis is None else SharedReplies(redis, metrics),
+            flights=flights,
             supervisor=supervisor,
             ledger=ledger,
             upstream=upstream,
             upstream_timeout=settings.upstream_timeout,
             keeper=Keeper(store, fetcher, metrics),
+            keeps=store is not None,
             metrics=metrics,
         )
     )
@@ -153,6 +164,7 @@ def build(settings: Settings) -> Gateway:
         GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),
         HealthRoute(database, supervisor),
+        AdminRoute(settings.admin_token, database, pepper, catalog, calendar),
     )
     return Gateway(
         edge=edge,
@@ -161,6 +173,7 @@ def build(settings: Settings) -> Gateway:
         database=database,
         journal=journal,
         ledger=ledger,
+        budgets=BudgetWatch(database, calendar, metrics),
         supervisor=supervisor,
         catalog=catalog,
         store=store,
@@ -168,6 +181,7 @@ def build(settings: Settings) -> Gateway:
         upstream=upstream,
         redis=redis,
         limiter=limiter,
+        flights=flights,
     )
 
 

@@ -178,6 +178,13 @@ class UpstreamUnreached(GatewayError):
     public = "The image provider could not be reached in time"
 
 
+class NotCached(GatewayError):
+    """The caller will have a stored reply or none (RFC 9111, 5.2.1.7), and there is none."""
+
+    status, outcome = 504, "unavailable"
+    public = "No stored reply, and the request asks for nothing else"
+
+
 class UpstreamSilent(GatewayError):
     """Upstream did not answer before the deadline; the outcome is unknown."""
 

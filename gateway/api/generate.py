@@ -22,6 +22,7 @@ from gateway.flow.generate import Generator
 from gateway.images.links import Links
 from gateway.metrics import Metrics
 from gateway.money import format_yuan
+from gateway.replies import read_directives
 from gateway.tenants.directory import Caller
 
 OFF_LOOP = 256 * 1024
@@ -72,7 +73,12 @@ class GenerateRoute:
             raise UnsupportedMediaType(headers={"Connection": "close"})
         wanted = image_format(request, caller.policy.image_format)
         wait = wait_seconds(request)
-        call = Call(seen["request_id"], idempotency_key(request), 0.0 if wait is None else wait)
+        call = Call(
+            seen["request_id"],
+            idempotency_key(request),
+            0.0 if wait is None else wait,
+            directives=read_directives(request.headers.getlist("cache-control")),
+        )
         cap = caller.policy.max_body_mb
         body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap)
         ask = await self._read(body, caller)

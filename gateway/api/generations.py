@@ -45,7 +45,9 @@ class GenerationsRoute:
         reply = None
         if found.reply is not None:
             wanted = image_format(request, caller.policy.image_format)
-            reply = await self.renderer.envelope(from_text(found.reply, found.id), wanted, caller.policy.link_ttl)
+            reply = await self.renderer.envelope(
+                from_text(found.reply, found.id, "replayed"), wanted, caller.policy.link_ttl
+            )
         shown = {
             "id": found.id,
             "state": found.state,

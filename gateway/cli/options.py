@@ -15,6 +15,8 @@ BudgetMonth = Annotated[Number, typer.Option(help="Yuan a month; '' for no limit
 BudgetTotal = Annotated[Number, typer.Option(help="Yuan in all; '' for no limit.", metavar="YUAN")]
 Models = Annotated[str | None, typer.Option(help="Models that may be used, comma-separated; '' for all.")]
 ImageFormat = Annotated[str | None, typer.Option(help="How images are given: url, base64, upstream.")]
+Cache = Annotated[str | None, typer.Option(help="Answer from earlier replies: seeded, all, off.")]
+CacheTtl = Annotated[Number, typer.Option(help="Seconds a reply is stored; a day if not given.", metavar="SECONDS")]
 KeepPrompts = Annotated[str | None, typer.Option(help="Keep prompts in the ledger: yes, no.")]
 LinkTtl = Annotated[Number, typer.Option(help="Seconds a link works; 7 days if not given.", metavar="SECONDS")]
 MaxBodyMb = Annotated[Number, typer.Option(help="Largest request body; 224 MB if not given.", metavar="MB")]

@@ -41,6 +41,8 @@ def create(
     budget_total: options.BudgetTotal = None,
     models: options.Models = None,
     image_format: options.ImageFormat = None,
+    cache: options.Cache = None,
+    cache_ttl: options.CacheTtl = None,
     keep_prompts: options.KeepPrompts = None,
     link_ttl: options.LinkTtl = None,
     max_body_mb: options.MaxBodyMb = None,
@@ -66,6 +68,8 @@ def update(
     budget_total: options.BudgetTotal = None,
     models: options.Models = None,
     image_format: options.ImageFormat = None,
+    cache: options.Cache = None,
+    cache_ttl: options.CacheTtl = None,
     keep_prompts: options.KeepPrompts = None,
     link_ttl: options.LinkTtl = None,
     max_body_mb: options.MaxBodyMb = None,
@@ -134,7 +138,7 @@ def _limits(tenant: Tenant) -> str:
     return ", ".join(f"{name}={_text(value)}" for name, value in limits.items())
 
 
-_DEFAULTS = (("image_format", "url"), ("keep_prompts", True))
+_DEFAULTS = (("image_format", "url"), ("cache", "seeded"), ("keep_prompts", True))
 
 
 def _text(value: Any) -> str:

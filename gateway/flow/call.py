@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gateway.errors import RateLimited
 from gateway.limits import Verdict, ratelimit_headers
 from gateway.redis_link import Patience
+from gateway.replies import Decision, Directives, cache_headers
 
 
 @dataclass(slots=True)
@@ -16,7 +17,14 @@ class Call:
     wait: float = 0.0
     """Seconds a repeat waits for the generation that its idempotency key belongs to (RFC 7240, `Prefer: wait`)."""
     patience: Patience = field(default_factory=Patience)
+    directives: Directives = field(default_factory=Directives)
     verdicts: list[Verdict] = field(default_factory=list)
+    decision: Decision | None = None
+    """What was decided about the cache."""
+    stored: bool = False
+    """Whether the reply was stored there."""
+    collapsed: bool = False
+    """Whether it was made for another request."""
 
     def heed(self, verdict: Verdict) -> None:
         """Remember a limiter's verdict for the headers; raise RateLimited if it is a refusal."""
@@ -25,5 +33,8 @@ class Call:
             raise RateLimited(f"Rate limit exceeded: {verdict.refused_by}", retry_after=verdict.retry_after)
 
     def headers(self) -> dict[str, str]:
-        """Return the rate limit headers of every answer that passed the limiter, success or error."""
-        return ratelimit_headers(self.verdicts)
+        """Return what every answer that passed the limiter says, success or error, of limits and cache."""
+        headers = ratelimit_headers(self.verdicts)
+        if self.decision is not None:
+            headers |= cache_headers(self.decision, stored=self.stored, collapsed=self.collapsed)
+        return headers

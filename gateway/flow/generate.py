@@ -4,6 +4,7 @@ The only place that knows this order. Everything from the reservation to the set
 the caller may leave; whatever happens in it, the reservation ends in `finally`: settled, released or unknown.
 """
 
+import asyncio
 import hashlib
 import time
 from dataclasses import dataclass, replace
@@ -12,24 +13,42 @@ from gateway import clock
 from gateway.catalog import CatalogFile, Model
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk
-from gateway.errors import Forbidden, GatewayError, StillRunning
+from gateway.errors import Forbidden, GatewayError, NotCached, StillRunning, Unavailable, UpstreamLost
+from gateway.flow import shared
 from gateway.flow.budget import budget_of, over_budget
 from gateway.flow.call import Call
 from gateway.flow.keep import NOTHING_KEPT, Keeper, Kept
 from gateway.flow.outcome import conclude
 from gateway.flow.references import References
 from gateway.flow.repeat import repeat
-from gateway.flow.reply import Reply
+from gateway.flow.reply import Reply, from_text, to_text
 from gateway.flow.scopes import scopes_of
 from gateway.flow.supervisor import Supervisor
 from gateway.ids import new_id
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Abandonment, Duplicate, Exhausted, Reservation, Settlement
+from gateway.ledger.records import Abandonment, Duplicate, Exhausted, Repeat, Reservation, Settlement
 from gateway.limits import Limiter
 from gateway.metrics import Metrics
+from gateway.money import Micros
+from gateway.replies import (
+    Entry,
+    Flights,
+    Followed,
+    Hit,
+    Lead,
+    OnlyIfCached,
+    Overdue,
+    Replies,
+    covers,
+    decide,
+    lifetime,
+)
 from gateway.tenants.directory import Caller
 from gateway.upstream.answer import Generated
 from gateway.upstream.client import Answered, Upstream
+
+LONGEST_WAIT = 600.0
+"""Seconds a request waits for the generation of an identical one."""
 
 IMAGES = 1
 """The contract has no field that asks for more than one."""
@@ -43,11 +62,15 @@ class Parts:
     calendar: Calendar
     references: References
     limiter: Limiter
+    replies: Replies
+    flights: Flights
     supervisor: Supervisor
     ledger: Ledger
     upstream: Upstream
     upstream_timeout: float
     keeper: Keeper
+    keeps: bool
+    """Whether images are kept: a cached reply names kept images, so without a store there is none."""
     metrics: Metrics
 
 
@@ -61,6 +84,13 @@ class Job:
     model: Model
     reservation: Reservation
     began: float
+    covered: bool
+    """Whether the tenant's cache policy covers the ask."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether equal asks at the same time share one generation."""
+        return self.covered and not self.call.directives.alone
 
 
 class Generator:
@@ -74,12 +104,25 @@ class Generator:
         parts, began = self._parts, time.monotonic()
         model = self._allowed_model(caller, ask)
         ask = await parts.references.resolve(replace(ask, model=model.name), caller.tenant_id)
-        asked = self._reservation(call, caller, ask, model)
-        if (known := await self._known(call, asked)) is not None:
+        covered = parts.keeps and covers(caller.policy.cache, ask)
+        job = Job(call, caller, ask, model, self._reservation(call, caller, ask, model), began, covered)
+        if (known := await self._known(job)) is not None:
             return known
-        call.heed(await parts.limiter.take(*scopes_of(caller), asked.id, call.patience))
-        parts.supervisor.admit()
-        return await parts.supervisor.run(self._work(Job(call, caller, ask, model, asked, began)))
+        if (hit := await self._hit(job)) is not None:
+            return hit
+        if not job.shared:
+            return await self._supervised(job, None)
+        turn = await parts.flights.lead_or_follow(
+            caller.tenant_id, job.reservation.fingerprint, call.patience, since=began, deadline=began + LONGEST_WAIT
+        )
+        match turn:
+            case Lead():
+                return await self._supervised(job, turn)
+            case Followed(outcome=outcome):
+                call.collapsed = True
+                return await self._free(job, *shared.read(outcome))
+            case Overdue():
+                raise Unavailable("An identical request is still being generated", retry_after=2)
 
     def _allowed_model(self, caller: Caller, ask: GenerateAsk) -> Model:
         model = self._parts.catalog.current.find(ask.model)
@@ -106,35 +149,97 @@ class Generator:
             idempotency_key=call.idempotency_key,
         )
 
-    async def _known(self, call: Call, asked: Reservation) -> Reply | None:
+    async def _known(self, job: Job) -> Reply | None:
         """Answer an idempotency key that is known; None if there is none, or it is new."""
+        call, asked = job.call, job.reservation
         if call.idempotency_key is None:
             return None
         found = await self._parts.ledger.find_by_key(asked.tenant_id, call.idempotency_key)
         return None if found is None else await repeat(self._parts.ledger, found, asked.fingerprint, call.wait)
 
-    async def _work(self, job: Job) -> Reply:
-        """Enter the limits of what runs, reserve, and do the work that is then paid for."""
-        parts, asked = self._parts, job.reservation
+    async def _hit(self, job: Job) -> Reply | None:
+        """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
+        parts, call, asked = self._parts, job.call, job.reservation
+        taking = parts.limiter.take(*scopes_of(job.caller), asked.id, call.patience)
+        entry = None
+        if job.covered:
+            looking = parts.replies.look(asked.tenant_id, asked.fingerprint, call.patience)
+            verdict, entry = await asyncio.gather(taking, looking)
+        else:
+            verdict = await taking
+        call.heed(verdict)
+        age = None if entry is None else entry.age(clock.now())
+        call.decision = decide(call.directives, age, lifetime(job.caller.policy.cache_ttl, None), covered=job.covered)
+        if isinstance(call.decision, OnlyIfCached):
+            raise NotCached
+        if entry is None or not isinstance(call.decision, Hit):
+            return None
+        return await self._free(job, from_text(entry.text, entry.generation_id, "hit"), entry.cost)
+
+    async def _free(self, job: Job, reply: Reply, saved: Micros) -> Reply:
+        """Count what a reply that was paid for earlier saved; remember it for its idempotency key."""
+        self._parts.metrics.add_cost_saved(job.caller.tenant, job.model.name, saved)
+        if job.call.idempotency_key is not None:
+            text = to_text(reply, prompts=job.caller.policy.keep_prompts)
+            await self._parts.ledger.remember(Repeat(job.reservation, text))
+        return reply
+
+    async def _supervised(self, job: Job, lead: Lead | None) -> Reply:
+        """Hand the work to the supervisor; the caller may leave from here on."""
         try:
-            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), asked.id, IMAGES, job.call.patience))
+            self._parts.supervisor.admit()
+        except Unavailable:
+            if lead is not None:
+                await self._parts.flights.finish(lead, None, job.call.patience)
+            raise
+        return await self._parts.supervisor.run(self._work(job, lead))
+
+    async def _work(self, job: Job, lead: Lead | None) -> Reply:
+        """Enter the limits of what runs, reserve, do the work that is then paid for, and share its outcome."""
+        parts, asked, patience = self._parts, job.reservation, job.call.patience
+        outcome: str | None = None
+        try:
+            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), asked.id, IMAGES, patience))
             admission = await parts.ledger.reserve(asked)
             if isinstance(admission, Exhausted):
                 raise over_budget(admission, asked, parts.calendar)
             if isinstance(admission, Duplicate):
                 return await self._lost_race(job)
-            return await self._paid(job)
+            outcome = shared.write(UpstreamLost())
+            result = await self._paid(job)
+            outcome = shared.write(result)
+            if isinstance(result, GatewayError):
+                raise result
+            await self._store(job, result)
+            return result
         finally:
-            await parts.limiter.leave(asked.id, job.call.patience)
+            leaving = parts.limiter.leave(asked.id, patience)
+            if lead is None:
+                await leaving
+            else:
+                await asyncio.gather(leaving, parts.flights.finish(lead, outcome, patience))
 
     async def _lost_race(self, job: Job) -> Reply:
         """Answer for another request with the same idempotency key, which reserved a moment earlier."""
-        known = await self._known(job.call, job.reservation)
+        known = await self._known(job)
         if known is None:
             raise StillRunning(retry_after=1)
         return known
 
-    async def _paid(self, job: Job) -> Reply:
+    async def _store(self, job: Job, reply: Reply) -> None:
+        """Keep a complete reply for the next one who asks the same."""
+        if not job.covered or job.call.directives.no_store or reply.pending or reply.images_failed:
+            return
+        text = to_text(reply, prompts=job.caller.policy.keep_prompts)
+        entry = Entry(text, reply.generation_id, clock.now(), reply.cost)
+        seconds = lifetime(job.caller.policy.cache_ttl, None)
+        asked = job.reservation
+        job.call.stored = await self._parts.replies.keep(
+            asked.tenant_id, asked.fingerprint, entry, seconds, job.call.patience
+        )
+
+    async def _paid(self, job: Job) -> Reply | GatewayError:
+        """Ask upstream, keep the images, settle: whatever happens, the reservation ends."""
         parts, asked = self._parts, job.reservation
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
         kept, prompts = NOTHING_KEPT, job.caller.policy.keep_prompts
@@ -149,8 +254,6 @@ class Generator:
         finally:
             await self._book(job, booking)
         self._observe(job, answered, kept)
-        if isinstance(conclusion.result, GatewayError):
-            raise conclusion.result
         return conclusion.result
 
     async def _book(self, job: Job, booking: Settlement | Abandonment) -> None:

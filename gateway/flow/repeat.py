@@ -46,7 +46,7 @@ async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) ->
         raise UpstreamSilent(text, headers=headers)
     if found.reply is None:
         raise _error(found, headers)
-    reply = from_text(found.reply, found.id)
+    reply = from_text(found.reply, found.id, "replayed")
     if not reply.images:
         raise NotFound("The images of the first request were not kept", headers=headers)
     return reply

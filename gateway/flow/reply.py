@@ -76,13 +76,11 @@ def to_text(reply: Reply, *, prompts: bool) -> str:
     ).decode()
 
 
-def from_text(text: str, generation_id: str) -> Reply:
-    """Read a reply from its ledger row. It is charged nothing: the generation was paid once."""
+def from_text(text: str, generation_id: str, origin: Origin) -> Reply:
+    """Read a reply that `to_text` wrote. It is charged nothing: the generation was paid once."""
     fields: dict[str, Any] = orjson.loads(text)
     images = [KeptImage(**image) for image in fields["images"]]
-    return Reply(
-        generation_id, fields["model"], fields["provider"], images, fields["images_failed"], cost=0, origin="replayed"
-    )
+    return Reply(generation_id, fields["model"], fields["provider"], images, fields["images_failed"], 0, origin)
 
 
 def _image_fields(image: KeptImage, *, prompts: bool) -> dict[str, Any]:

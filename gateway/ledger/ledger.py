@@ -15,12 +15,12 @@ from gateway.ledger import processes
 from gateway.ledger.bill import FREE
 from gateway.ledger.find import Found, by_id, by_key, owner_of_image
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Abandonment, Admission, Reservation, Settlement
-from gateway.ledger.reserve import reserve
+from gateway.ledger.records import Abandonment, Admission, Repeat, Reservation, Settlement
+from gateway.ledger.reserve import remember, reserve
 from gateway.ledger.settle import abandon, settle
 from gateway.ledger.unknown import settle_overdue
 
-_Job: TypeAlias = Reservation | Settlement | Abandonment
+_Job: TypeAlias = Reservation | Settlement | Abandonment | Repeat
 
 JOURNAL_RETRY_SECONDS = 1.0
 
@@ -83,6 +83,10 @@ class Ledger:
         except LedgerUnavailable as error:
             self._log.warning("unknown outcome journaled", generation=abandonment.id, reason=error.detail)
             await self._journal.append(abandonment)
+
+    async def remember(self, repeat: Repeat) -> None:
+        """Write down that an idempotency key was answered from an earlier generation. Raises LedgerUnavailable."""
+        await self._group.commit(repeat)
 
     async def owner_of_image(self, name: str) -> str | None:
         """Return the id of the tenant that a kept image belongs to. Raises LedgerUnavailable."""
@@ -148,6 +152,7 @@ class Ledger:
         ended = [job for job in jobs if isinstance(job, Settlement)]
         lost = [job for job in jobs if isinstance(job, Abandonment)]
         asked = [job for job in jobs if isinstance(job, Reservation)]
+        repeated = [job for job in jobs if isinstance(job, Repeat)]
         results: dict[int, Any] = {}
         if ended:
             results |= zip(map(id, ended), settle(connection, ended), strict=True)
@@ -155,4 +160,6 @@ class Ledger:
             abandon(connection, lost)
         if asked:
             results |= zip(map(id, asked), reserve(connection, self._process_id, asked), strict=True)
+        if repeated:
+            remember(connection, self._process_id, repeated)
         return [results.get(id(job)) for job in jobs]

@@ -134,3 +134,11 @@ class Abandonment:
     tenant_id: str
     failure: str
     account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A request with an idempotency key that was answered from an earlier generation: a row that cost nothing."""
+
+    reservation: Reservation
+    reply: str

@@ -55,17 +55,20 @@ def spend(connection: Connection, by: Grouping, first: str, last: str, tenant: s
     """Add up the days from `first` to `last`, both included; settled generations alone have a cost."""
     column = _COLUMNS[by]
 
-    def when(state: str, value: Any) -> ColumnElement[int]:
-        return func.coalesce(func.sum(case((generations.c.state == state, value), else_=0)), 0)
+    def when(condition: ColumnElement[bool], value: Any) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((condition, value), else_=0)), 0)
+
+    settled, unknown = generations.c.state == "settled", generations.c.state == "unknown"
+    paid = settled & (generations.c.bill != "free")  # a repeat's row is settled and free
 
     query = (
         select(
             column.label("name"),
-            when("settled", generations.c.cost).label("cost"),
-            when("settled", 1).label("generations"),
-            when("settled", generations.c.images_generated).label("images_generated"),
-            when("settled", generations.c.images_failed).label("images_failed"),
-            when("unknown", 1).label("unknown"),
+            when(settled, generations.c.cost).label("cost"),
+            when(paid, 1).label("generations"),
+            when(settled, generations.c.images_generated).label("images_generated"),
+            when(settled, generations.c.images_failed).label("images_failed"),
+            when(unknown, 1).label("unknown"),
         )
         .join(tenants, tenants.c.id == generations.c.tenant_id)
         .where(generations.c.day.between(first, last), generations.c.state.in_(("settled", "unknown")))

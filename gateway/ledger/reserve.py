@@ -8,7 +8,16 @@ from sqlalchemy import Connection, bindparam, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database.tables import balances, generations, tenants
-from gateway.ledger.records import PERIODS, Admission, Admitted, Duplicate, Period, Reservation, window_starts
+from gateway.ledger.records import (
+    PERIODS,
+    Admission,
+    Admitted,
+    Duplicate,
+    Period,
+    Repeat,
+    Reservation,
+    window_starts,
+)
 from gateway.ledger.transitions import Balance, refusal
 from gateway.money import Micros
 
@@ -73,6 +82,17 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
         connection.execute(_INSERT, rows)
         add_to_balances(connection, {window: (0, micros) for window, micros in held.items()})
     return admissions
+
+
+def remember(connection: Connection, process_id: str, repeats: Sequence[Repeat]) -> None:
+    """Write rows for repeats, settled and free; one whose idempotency key was taken meanwhile changes nothing."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    settled = {"state": "settled", "bill": "free", "quote": 0, "cost": 0, "images_generated": 0, "images_failed": 0}
+    rows = [
+        _row(one.reservation, process_id) | settled | {"settled_at": one.reservation.created_at, "reply": one.reply}
+        for one in repeats
+    ]
+    connection.execute(dialect.insert(generations).on_conflict_do_nothing(), rows)
 
 
 def windows_of(scope: str, day: str) -> list[Window]:

@@ -1,6 +1,6 @@
 -- Lead a flight, or learn who does, or how it ended. Version 1 (the 1 in every key).
 --
--- Changes with: finish.lua and renew.lua (the same keys), flight.py (their names), shared_flight.py (which calls it).
+-- Changes with: finish.lua and renew.lua (the same keys), flight.py (their names), leases.py (which calls it).
 -- Runs on Redis and Valkey from 6.2 on. Times are the server's.
 --
 -- KEYS[1]  the lease: the token of the leader, or 'free' when a leader passed the lead on

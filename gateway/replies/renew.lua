@@ -1,6 +1,6 @@
 -- Renew the lease of a leader. Version 1.
 --
--- Changes with: lead.lua (the same key), shared_flight.py (which calls it).
+-- Changes with: lead.lua (the same key), leases.py (which calls it).
 --
 -- KEYS[1]  the lease: the token of the leader, or 'free'
 -- ARGV[1]  token of the leader

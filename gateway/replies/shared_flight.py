@@ -3,45 +3,28 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-from importlib.resources import files
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from gateway.metrics import Metrics
-from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
-from gateway.replies.flight import OUTCOME_SECONDS, Followed, Lead, Overdue, Turn, outcome_key
+from gateway.redis_link import Patience, RedisLink, RedisUnavailable
+from gateway.replies.flight import Followed, Lead, Overdue, Turn
+from gateway.replies.leases import CHANNEL, TRIP_SECONDS, Ended, Granted, Held, Leases
 from gateway.replies.local_flight import LocalFlights
 
 LEASE_SECONDS = 10.0
 POLL_SECONDS = 0.5
 """Notices make followers quick. They may be lost, so each also looks this often."""
-CHANNEL = "igw:flight:1"
-_RENEWALS = 0.3
-"""Renewals come after this part of a lease: two may fail before it runs out."""
-_TRIP_SECONDS = 1.0
-"""More than any trip may take."""
-_ROUNDING_MILLIS = 2
-"""Redis reckons in whole milliseconds: an age may come out a little too high."""
 _BRIEFLY = 0.02
-_OUTCOME_MILLIS = OUTCOME_SECONDS * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Untold:
-    """The end of a lead, and when it came: Redis may not know of it yet."""
-
-    outcome: str | None = field(repr=False)
-    at: float
+_ROUNDING = 0.002
+"""Redis reckons in whole milliseconds: an age in seconds may come out so much too high."""
 
 
 class SharedFlights:
     """See `Flights`. In each process one ask at a time speaks to Redis for all that are equal.
 
-    Flights begun without Redis count as `gateway_redis_fallbacks_total{part="flight"}`. When Redis comes back they get
-    their lease there, and ends that it has missed are told within a minute.
+    Flights begun without Redis count as `gateway_redis_fallbacks_total{part="flight"}`.
     """
 
     def __init__(
@@ -54,14 +37,9 @@ class SharedFlights:
     ) -> None:
         self._link = link
         self._fallbacks = metrics.redis_fallbacks.labels("flight")
-        self._lease_seconds = lease_seconds
-        self._lease_millis = round(lease_seconds * 1000)
         self._poll_seconds = poll_seconds
-        self._lead, self._renew, self._finish = (_script(name) for name in ("lead.lua", "renew.lua", "finish.lua"))
         self._local = LocalFlights()
-        self._leads: set[Lead] = set()
-        self._untold: dict[Lead, _Untold] = {}
-        self._owing = asyncio.Event()
+        self._leases = Leases(link, lease_seconds)
         self._waiting: dict[str, asyncio.Event] = {}
         """The followers of this process, one a flight, to be woken by a notice."""
         self._background: list[asyncio.Task[None]] = []
@@ -70,7 +48,7 @@ class SharedFlights:
         loop = asyncio.get_running_loop()
         self._background = [
             loop.create_task(self._listen(), name="flight notices"),
-            loop.create_task(self._keep_renewing(), name="flight renewal"),
+            loop.create_task(self._leases.keep_renewing(), name="flight renewal"),
         ]
         return self
 
@@ -97,117 +75,58 @@ class SharedFlights:
         finally:
             match turn:
                 case Lead():
-                    self._leads.add(here)
+                    self._leases.hold(here)
                 case Followed(outcome=outcome):
                     self._local.end(here, outcome)
-                case Overdue():  # or cancelled: Redis may have given the lead all the same, or be about to
+                case Overdue():  # or cancelled
                     self._local.end(here, None)
-                    self._owe(here, None)
-                    self._owing.set()
+                    self._leases.disown(here)
         return turn
 
     async def _lead_or_follow(self, lead: Lead, patience: Patience, since: float, deadline: float) -> Turn:
+        """Speak for all equal asks of this process, whose lead this ask has."""
         notice = self._waiting[lead.key] = asyncio.Event()
         leader_until = 0.0
-        slack = _TRIP_SECONDS
+        slack = TRIP_SECONDS
         try:
             while True:
                 notice.clear()
-                alive = time.monotonic() < leader_until
-                oldest = round((time.monotonic() - since + slack) * 1000)
+                now = time.monotonic()
+                alive = now < leader_until
                 try:
-                    answer = await self._ask(lead, oldest, patience, alive=alive)
+                    answer = await self._leases.ask(lead, patience, oldest=now - since + slack, alive=alive)
                 except RedisUnavailable:
                     if not alive:
                         self._fallbacks.inc()
                         return lead
-                    answer = None  # its leader may outlive the outage: wait as long as the lease was seen to last
+                    answer = Held(0.0)  # it may outlive the outage: wait for as long as its lease was seen to last
+                now = time.monotonic()
                 match answer:
-                    case [b"lead"]:
+                    case Granted():
                         return lead
-                    case [b"ended", age, text] if age - _ROUNDING_MILLIS <= (time.monotonic() - since) * 1000:
-                        return Followed(text.decode())
-                    case [b"ended", _, _]:
+                    case Ended(age=age, outcome=outcome) if age - _ROUNDING <= now - since:
+                        return Followed(outcome)
+                    case Ended():
                         # It ended before this ask began. Without slack, Redis does not show it again.
                         slack = 0.0
                         continue
-                    case [b"follow", left]:
-                        leader_until = max(leader_until, time.monotonic() + left / 1000)
-                now = time.monotonic()
+                    case Held(left=left):
+                        leader_until = max(leader_until, now + left)
                 if now >= deadline:
                     return Overdue()
                 poll = self._poll_seconds * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads the processes
-                await _set(notice, min(poll, deadline - now, max(_BRIEFLY, leader_until - now)))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(poll, deadline - now, max(_BRIEFLY, leader_until - now))):
+                        await notice.wait()
                 patience = Patience()
         finally:
             del self._waiting[lead.key]
 
-    async def _ask(self, lead: Lead, oldest: int, patience: Patience, *, alive: bool) -> Any:
-        words: list[Word] = [lead.token, self._lease_millis, _OUTCOME_MILLIS, oldest, int(alive)]
-        return await self._link.run(self._lead, [lead.key, outcome_key(lead.key)], words, patience=patience)
-
     async def finish(self, lead: Lead, outcome: str | None, patience: Patience) -> None:
         """See `Flights`."""
-        if lead not in self._leads:
-            return
-        self._leads.discard(lead)
-        self._local.end(lead, outcome)
-        end = self._owe(lead, outcome)
-        # Without Redis it is told by one of the next renewals; so it is when this call is cancelled.
-        with suppress(RedisUnavailable):
-            await self._tell(lead, outcome, patience)
-            if self._untold.get(lead) is end:
-                del self._untold[lead]
-
-    def _owe(self, lead: Lead, outcome: str | None) -> _Untold:
-        end = self._untold[lead] = _Untold(outcome, time.monotonic())
-        return end
-
-    async def _tell(self, lead: Lead, outcome: str | None, patience: Patience) -> None:
-        """Tell Redis of the end of a lead."""
-        words: list[Word] = [lead.token, self._lease_millis, _OUTCOME_MILLIS, CHANNEL]
-        if outcome is not None:
-            words.append(outcome)
-        await self._link.run(self._finish, [lead.key, outcome_key(lead.key)], words, patience=patience)
-
-    async def _keep_renewing(self) -> None:
-        due = time.monotonic() + self._lease_seconds * _RENEWALS
-        while True:
-            await _set(self._owing, due - time.monotonic())
-            self._owing.clear()
-            if time.monotonic() < due:
-                await self._tell_untold(Patience())
-            else:
-                due = time.monotonic() + self._lease_seconds * _RENEWALS
-                await self.renew()
-
-    async def renew(self) -> None:
-        """Renew the leases of this process's leaders, and tell what is untold. A failure waits for the next round."""
-        leads, patience = tuple(self._leads), Patience()
-        renewals = (
-            self._link.run(self._renew, [lead.key], [lead.token, self._lease_millis], patience=patience)
-            for lead in leads
-        )
-        told_at = time.monotonic()
-        _, told = await asyncio.gather(_attempt(renewals), self._tell_untold(patience))
-        for lead, end in told:
-            # What gave a lead away when its asker left may still have been on its way to Redis: then tell it again.
-            if self._untold.get(lead) is end and told_at - end.at > _TRIP_SECONDS:
-                del self._untold[lead]
-        # Whoever finished while the renewal was under way may have got the lease back by it.
-        for lead in leads:
-            if lead not in self._leads:
-                end_known = self._untold.get(lead)
-                self._owe(lead, None if end_known is None else end_known.outcome)
-                self._owing.set()
-
-    async def _tell_untold(self, patience: Patience) -> list[tuple[Lead, _Untold]]:
-        """Tell Redis of every end that it may not know of; return those that it now knows."""
-        useless = time.monotonic() - OUTCOME_SECONDS
-        self._untold = {lead: end for lead, end in self._untold.items() if end.at > useless}
-        untold = tuple(self._untold.items())
-        answered = await _attempt(self._tell(lead, end.outcome, patience) for lead, end in untold)
-        return [one for one, known in zip(untold, answered, strict=True) if known]
+        if self._leases.holds(lead):
+            self._local.end(lead, outcome)
+            await self._leases.end(lead, outcome, patience)
 
     async def _listen(self) -> None:
         async with aclosing(self._link.notices(CHANNEL)) as notices:
@@ -217,23 +136,3 @@ class SharedFlights:
                         waiting.set()
                 elif (follower := self._waiting.get(notice.decode(errors="replace"))) is not None:
                     follower.set()
-
-
-async def _attempt(trips: Iterable[Awaitable[Any]]) -> list[bool]:
-    """Make trips side by side; return for each whether Redis answered."""
-    outcomes = await asyncio.gather(*trips, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
-            raise outcome
-    return [not isinstance(outcome, RedisUnavailable) for outcome in outcomes]
-
-
-async def _set(event: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set, for so many seconds at most."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
-def _script(name: str) -> Script:
-    return Script(files("gateway.replies").joinpath(name).read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import orjson
 
@@ -12,10 +12,14 @@ from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
 ImageFormat: TypeAlias = Literal["url", "base64", "upstream"]
 
 IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+CacheMode: TypeAlias = Literal["seeded", "all", "off"]
+"""Which asks may be answered from earlier replies: those that name a seed, all, none."""
+
+CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
 LARGEST_COUNT = 1_000_000
 """More a minute could not be told apart: the limiter counts in whole microseconds."""
 
-LONGEST_LINK_SECONDS = 1_000_000_000
+LONGEST_SECONDS = 1_000_000_000
 LARGEST_BODY_MB = 1024
 
 
@@ -32,6 +36,8 @@ class Policy:
     budget_total: Micros | None = None
     models: tuple[str, ...] | None = None
     image_format: ImageFormat = "url"
+    cache: CacheMode = "seeded"
+    cache_ttl: int | None = None
     keep_prompts: bool = True
     link_ttl: int | None = None
     max_body_mb: int | None = None
@@ -139,10 +145,14 @@ def _amount(name: str, value: Any) -> Micros | None:
     return amount
 
 
-def _image_format(name: str, value: Any) -> ImageFormat:
-    if value not in IMAGE_FORMATS:
-        raise InvalidPolicy(f"{name}: must be one of {', '.join(IMAGE_FORMATS)}")
-    return cast("ImageFormat", value)
+def _one_of(words: tuple[str, ...]) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        for word in words:
+            if value == word:
+                return word
+        raise InvalidPolicy(f"{name}: must be one of {', '.join(words)}")
+
+    return read
 
 
 def _switch(name: str, value: Any) -> bool:
@@ -174,9 +184,11 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "budget_day": _amount,
     "budget_month": _amount,
     "budget_total": _amount,
-    "image_format": _image_format,
+    "image_format": _one_of(IMAGE_FORMATS),
+    "cache": _one_of(CACHE_MODES),
+    "cache_ttl": _count(LONGEST_SECONDS),
     "keep_prompts": _switch,
-    "link_ttl": _count(LONGEST_LINK_SECONDS),
+    "link_ttl": _count(LONGEST_SECONDS),
     "max_body_mb": _count(LARGEST_BODY_MB),
     "shadow": _switch,
 }

@@ -1,0 +1,130 @@
+"""How budgets stand: shown by gauges every 10 s, and said in the log when 80 % and 100 % of one are used.
+
+It only reads. With SQL out of reach the gauges keep their last values until it is back.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import Connection
+
+from gateway import clock
+from gateway.clock import Calendar
+from gateway.database.engine import Database
+from gateway.errors import LedgerUnavailable
+from gateway.flow.budget import budget_of
+from gateway.ledger.gauges import count_unknown, standing
+from gateway.ledger.records import Period, window_starts
+from gateway.metrics import Metrics
+from gateway.money import Micros, format_yuan
+from gateway.tenants.administration import list_tenants
+
+INTERVAL_SECONDS = 10.0
+THRESHOLDS = (80, 100)
+"""Percents of a budget, spent or held, at which the log says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one limited window of a tenant stands. `start` is the window's, so that the next one is another."""
+
+    tenant: str
+    period: Period
+    start: str
+    limit: Micros
+    spent: Micros
+    held: Micros
+
+    def passed(self) -> Iterator[tuple[str, Period, str, int]]:
+        """Name the thresholds that are reached: tenant, period, start and percent."""
+        for percent in THRESHOLDS:
+            if (self.spent + self.held) * 100 >= self.limit * percent:
+                yield self.tenant, self.period, self.start, percent
+
+
+@dataclass(slots=True)
+class _Sum:
+    limit: Micros = 0
+    spent: Micros = 0
+    held: Micros = 0
+
+
+@dataclass(slots=True)
+class BudgetWatch:
+    """Watches the budgets of all tenants for one process; what it has said is forgotten with the process."""
+
+    database: Database
+    calendar: Calendar
+    metrics: Metrics
+    _said: set[tuple[str, Period, str, int]] = field(default_factory=set)
+    _shown: set[tuple[str, Period]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Look every INTERVAL_SECONDS until cancelled."""
+        log = structlog.get_logger("budget")
+        while True:
+            try:
+                await self.look()
+            except LedgerUnavailable as error:
+                log.warning("budgets not read", reason=error.detail)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Read once, set the gauges, say what is new. Raises LedgerUnavailable."""
+        day = self.calendar.day(clock.now())
+        budgets, unknown = await self.database.read(lambda sql: (read_standings(sql, day), count_unknown(sql)))
+        self.metrics.generations_unknown.set(unknown)
+        self._show(budgets)
+        self._say(budgets)
+
+    def _show(self, budgets: Iterable[Standing]) -> None:
+        """Set the gauges. Tenants beyond those that have a label of their own are added up under the shared one."""
+        sums: defaultdict[tuple[str, Period], _Sum] = defaultdict(_Sum)
+        for one in budgets:
+            total = sums[self.metrics.tenants.of(one.tenant), one.period]
+            total.limit += one.limit
+            total.spent += one.spent
+            total.held += one.held
+        for (label, period), total in sums.items():
+            self.metrics.set_budget(label, period, limit=total.limit, spent=total.spent, held=total.held)
+        for label, period in self._shown - sums.keys():
+            self.metrics.set_budget(label, period, limit=None, spent=0, held=0)
+        self._shown = set(sums)
+
+    def _say(self, budgets: Iterable[Standing]) -> None:
+        log = structlog.get_logger("budget")
+        passed = {threshold: one for one in budgets for threshold in one.passed()}
+        for threshold in sorted(passed.keys() - self._said):
+            tenant, period, start, percent = threshold
+            log.warning(
+                "budget threshold reached",
+                tenant=tenant,
+                window=period,
+                start=start,
+                percent=percent,
+                limit_yuan=format_yuan(passed[threshold].limit),
+                spent_yuan=format_yuan(passed[threshold].spent),
+                held_yuan=format_yuan(passed[threshold].held),
+            )
+        # One that fell below and is reached again was said; one whose window is over will not be reached again.
+        current = {(one.period, one.start) for one in budgets}
+        self._said = {said for said in self._said | passed.keys() if (said[1], said[2]) in current}
+
+
+def read_standings(connection: Connection, day: str) -> list[Standing]:
+    """Return how every budget of every tenant stands in the windows of a local day."""
+    starts = window_starts(day)
+    limited = [
+        (tenant, period, limit)
+        for tenant in list_tenants(connection)
+        for period, limit in budget_of(tenant.policy).limits().items()
+    ]
+    balances = standing(connection, [(tenant.id, period, starts[period]) for tenant, period, _ in limited])
+    found = []
+    for tenant, period, limit in limited:
+        balance = balances[tenant.id, period, starts[period]]
+        found.append(Standing(tenant.name, period, starts[period], limit, balance.spent, balance.held))
+    return found
