@@ -5,7 +5,7 @@ It only reads. With SQL out of reach the gauges keep their last values until it 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -80,7 +80,7 @@ class BudgetWatch:
         self._show(budgets)
         self._say(budgets)
 
-    def _show(self, budgets: Iterable[Standing]) -> None:
+    def _show(self, budgets: Sequence[Standing]) -> None:
         """Set the gauges. Tenants beyond those that have a label of their own are added up under the shared one."""
         sums: defaultdict[tuple[str, Period], _Sum] = defaultdict(_Sum)
         for one in budgets:
@@ -94,7 +94,7 @@ class BudgetWatch:
             self.metrics.set_budget(label, period, limit=None, spent=0, held=0)
         self._shown = set(sums)
 
-    def _say(self, budgets: Iterable[Standing]) -> None:
+    def _say(self, budgets: Sequence[Standing]) -> None:
         log = structlog.get_logger("budget")
         passed = {threshold: one for one in budgets for threshold in one.passed()}
         for threshold in sorted(passed.keys() - self._said):
