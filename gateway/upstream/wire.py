@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from gateway.upstream.answer import Lost, NotConnected
 
@@ -179,7 +180,8 @@ class Wire:
         """Read the body; None as soon as it exceeds the cap."""
         chunks: list[bytes] = []
         size = 0
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 -- for the type checker
+        assert isinstance(response.stream, AiohttpResponseStream)  # noqa: S101 -- for the type checker
+        response.stream.CHUNK_SIZE = _READ_BUFFER  # its 16 KB would be 128 turns for a picture of 2 MB
         async for chunk in response.stream:
             size += len(chunk)
             if size > self._reply_cap:
