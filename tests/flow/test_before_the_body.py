@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from tests.flow.wire import exchange, request
+from tests.servers.gateway import elsewhere
 from tests.servers.pair import Pair
 
 HUGE = 200 * 1024 * 1024
@@ -13,7 +14,9 @@ HUGE = 200 * 1024 * 1024
 def test_without_a_key_not_a_byte_of_the_body_is_awaited(shared: Pair) -> None:
     """A promise of 200 MB from nobody is answered 401 at once, although no byte of it ever comes."""
     with shared.untouched():
-        sent = request("Content-Type: application/json", f"Content-Length: {HUGE}", length=False)
+        sent = request(
+            ": ".join(elsewhere()), "Content-Type: application/json", f"Content-Length: {HUGE}", length=False
+        )
         answer = exchange(shared.gateway.port, sent)
     assert (answer.status, answer.envelope) == (401, {"code": -1, "msg": "API key is invalid or expired"})
     assert answer.seconds < 2
@@ -24,6 +27,19 @@ def test_of_another_media_type_not_a_byte_of_the_body_is_awaited(shared: Pair) -
     headers = (f"Authorization: {shared.key}", "Content-Type: text/plain", f"Content-Length: {HUGE}")
     answer = exchange(shared.gateway.port, request(*headers, length=False), await_close=True)
     assert (answer.status, answer.closed) == (415, True)
+
+
+def test_a_caller_who_asks_first_is_answered_before_sending(shared: Pair) -> None:
+    """With `Expect: 100-continue` a bad key is told at once; of a good one the body is asked (RFC 9110, 10.1.1)."""
+    headers = (
+        "Content-Type: application/json",
+        "Expect: 100-continue",
+        "Content-Length: 1000000",
+        ": ".join(elsewhere()),
+    )
+    assert exchange(shared.gateway.port, request("Authorization: bad", *headers, length=False)).status == 401
+    good = f"Authorization: {shared.key}"
+    assert exchange(shared.gateway.port, request(good, *headers, length=False)).status == 100
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.servers.gateway import GENERATE
+from tests.servers.gateway import GENERATE, elsewhere
 from tests.servers.pair import Pair
 
 BODY = orjson.dumps({"model": "flux-2-pro", "prompt": "p", "width": 64, "height": 64})
@@ -20,7 +20,7 @@ JSON = ("Content-Type", "application/json")
 
 def send(both: Pair, *headers: tuple[str, str], method: str = "POST", path: str = GENERATE) -> httpx.Response:
     """Send the body with exactly these headers."""
-    return both.gateway.http.request(method, path, content=BODY, headers=list(headers))
+    return both.gateway.http.request(method, path, content=BODY, headers=[elsewhere(), *headers])
 
 
 def assert_refused(answer: httpx.Response, status: int, text: str) -> None:

@@ -53,6 +53,17 @@ def test_an_outcome_that_is_not_known_keeps_its_hold(brisk: Pair, fault: str, st
     assert brisk.gateway.metric("gateway_cost_yuan_total") == counted
 
 
+@pytest.mark.parametrize("fault", ["garbage", "status=502 garbage", "status=500 refuse=Traceback in internal.host"])
+def test_what_upstream_blurts_out_is_nobodys_business(brisk: Pair, fault: str) -> None:
+    """A proxy's page or a server's own words reach neither the caller nor, as a page, the log or the ledger."""
+    answer = brisk.post(f"[{fault}]")
+    assert answer.status_code == 502
+    assert answer.json() == {"code": -1, "msg": FAILED}
+    stored = b"".join(path.read_bytes() for path in brisk.gateway.data_dir.glob("gateway.sqlite3*"))
+    assert b"<h1>502 Bad Gateway</h1>" not in stored
+    assert "<h1>502 Bad Gateway</h1>" not in brisk.gateway.log
+
+
 def test_a_hold_that_stays_counts_against_the_budget(brisk: Pair) -> None:
     """A budget of two quotes is used up by two unknown generations, and by two settled ones it is not."""
     key = brisk.gateway.tenant("thrifty", budget_total="0.43")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,12 @@ from gateway.settings import load
 from tests.servers.process import PATIENCE_SECONDS, Process, free_port
 
 GENERATE = "/images/generate"
+_ADDRESSES = count()
+
+
+def elsewhere() -> tuple[str, str]:
+    """Return a header by which a request comes from an address that no other one came from: failed keys are counted."""
+    return "X-Forwarded-For", str(IPv4Address(0x0A00_0000 + next(_ADDRESSES)))
 
 
 class Gateway(Process):
@@ -134,6 +142,7 @@ def describe(directory: Path, *, upstream: str, keys: tuple[str, ...], **setting
         "upstream_url": upstream,
         "upstream_api_keys": ",".join(keys),
         "fetch_allow": upstream.removeprefix("http://"),
+        "trusted_proxies": "127.0.0.1",
         **settings,
     }
     return Gateway(directory, {f"GATEWAY_{name.upper()}": value for name, value in named.items()})
