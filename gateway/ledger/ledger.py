@@ -16,7 +16,7 @@ from gateway.ledger.bill import FREE
 from gateway.ledger.find import Found, by_id, by_key, owner_of_image
 from gateway.ledger.journal import Journal
 from gateway.ledger.records import Abandonment, Admission, Repeat, Reservation, Settlement
-from gateway.ledger.reserve import remember, reserve
+from gateway.ledger.reserve import lock_tenants, remember, reserve
 from gateway.ledger.settle import abandon, settle
 from gateway.ledger.unknown import settle_overdue
 
@@ -148,7 +148,12 @@ class Ledger:
                 self._log.warning("unknown generations settled at their quote", generations=settled)
 
     def _apply(self, connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
-        """Do a group: what ended first, so that its holds make room for what begins."""
+        """Do a group: what ended first, so that its holds make room for what begins.
+
+        All its tenants are locked before anything else: locked step by step, two processes' groups could each hold a
+        tenant that the other's next step wants.
+        """
+        lock_tenants(connection, map(_tenant, jobs))
         ended = [job for job in jobs if isinstance(job, Settlement)]
         lost = [job for job in jobs if isinstance(job, Abandonment)]
         asked = [job for job in jobs if isinstance(job, Reservation)]
@@ -163,3 +168,7 @@ class Ledger:
         if repeated:
             remember(connection, self._process_id, repeated)
         return [results.get(id(job)) for job in jobs]
+
+
+def _tenant(job: _Job) -> str:
+    return job.reservation.tenant_id if isinstance(job, Repeat) else job.tenant_id

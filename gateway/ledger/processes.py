@@ -22,9 +22,15 @@ def heartbeat(connection: Connection, process_id: str, moment: Millis, *, alone:
     living = select(processes.c.id).where(processes.c.heartbeat_at >= moment - GONE_AFTER_MS)
     if alone:
         living = living.where(processes.c.id == process_id)
+    # What another process is settling, or giving up, at this moment needs nobody to wait for it.
+    orphans = (
+        select(generations.c.id)
+        .where(generations.c.state == "reserved", generations.c.process_id.not_in(living))
+        .with_for_update(skip_locked=True)
+    )
     given_up = connection.execute(
         update(generations)
-        .where(generations.c.state == "reserved", generations.c.process_id.not_in(living))
+        .where(generations.c.id.in_(orphans))
         .values(state="unknown", bill="unknown", failure="its process ended before it settled")
     )
     connection.execute(delete(processes).where(processes.c.heartbeat_at < moment - FORGOTTEN_AFTER_MS))

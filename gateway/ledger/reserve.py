@@ -43,17 +43,17 @@ _ADD = {"postgresql": _adding(postgresql.insert(balances)), "sqlite": _adding(sq
 
 
 def lock_tenants(connection: Connection, ids: Iterable[str]) -> None:
-    """Serialize with the groups of other processes, in id order so that two groups cannot wait for each other.
+    """Serialize with the transactions of other processes, in id order so that no two can wait for each other.
 
-    SQLite needs nothing: BEGIN IMMEDIATE has locked the database.
+    Once a transaction, for all its tenants, before `reserve`, `settle` or `remember`. SQLite needs nothing: BEGIN
+    IMMEDIATE has locked the database.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_LOCK.with_for_update(), {"ids": sorted(set(ids))})
 
 
 def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation]) -> list[Admission]:
-    """Admit what fits, in the order it was asked; return one admission for each."""
-    lock_tenants(connection, [one.tenant_id for one in asked])
+    """Admit what fits, in the order it was asked; return one admission for each. The tenants are locked already."""
     owners = _owners(connection, asked)
     limited = {window for one in asked if one.budget.limits() for window in windows_of(one.tenant_id, one.day)}
     standing = read_balances(connection, limited)
@@ -85,7 +85,10 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
 
 
 def remember(connection: Connection, process_id: str, repeats: Sequence[Repeat]) -> None:
-    """Write rows for repeats, settled and free; one whose idempotency key was taken meanwhile changes nothing."""
+    """Write rows for repeats, settled and free; one whose idempotency key was taken meanwhile changes nothing.
+
+    The tenants are locked already.
+    """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     settled = {"state": "settled", "bill": "free", "quote": 0, "cost": 0, "images_generated": 0, "images_failed": 0}
     rows = [

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database.tables import generations, images
 from gateway.ledger.records import Abandonment, Settlement
-from gateway.ledger.reserve import Window, add_to_balances, lock_tenants, windows_of
+from gateway.ledger.reserve import Window, add_to_balances, windows_of
 from gateway.ledger.transitions import settle as settled
 from gateway.money import Micros
 
@@ -59,9 +59,9 @@ _ABANDON = (
 def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     """Put each bill in the place of its hold, in the rows that held it; return for each whether it changed anything.
 
-    A settlement whose generation does not exist changes nothing: its reservation was never committed.
+    A settlement whose generation does not exist changes nothing: its reservation was never committed. The tenants are
+    locked already.
     """
-    lock_tenants(connection, [one.tenant_id for one in ended])
     rows = {row.id: row for row in connection.execute(_OPEN, {"ids": [one.id for one in ended]})}
     changes: defaultdict[Window, tuple[Micros, Micros]] = defaultdict(lambda: (0, 0))
     updates: list[dict[str, object]] = []

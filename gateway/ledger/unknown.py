@@ -14,6 +14,7 @@ from gateway.database.tables import generations, tenants
 from gateway.errors import InvalidRequest, NotFound
 from gateway.ledger.bill import FREE, Bill
 from gateway.ledger.records import Settlement
+from gateway.ledger.reserve import lock_tenants
 from gateway.ledger.settle import settle
 from gateway.money import Micros, format_yuan
 
@@ -80,6 +81,7 @@ def list_unknown(
 def settle_overdue(connection: Connection, before: Millis, now: Millis) -> int:
     """Settle at its quote what is unknown since `before` (GATEWAY_UNKNOWN_SETTLE_AFTER); return how many."""
     overdue = list_unknown(connection, before=before)
+    lock_tenants(connection, [one.tenant_id for one in overdue])
     return sum(
         settle(
             connection,
@@ -108,6 +110,7 @@ def decide(
         )
         for one in unknown
     ]
+    lock_tenants(connection, [one.tenant_id for one in decided])
     changed = settle(connection, decided)
     done = [one for one, did in zip(decided, changed, strict=True) if did]
     for one in done:
