@@ -24,19 +24,20 @@ class Renderer:
         self._store = store
 
     async def success(
-        self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str] | None = None
+        self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str]
     ) -> Response:
         """Answer with the envelope. Raises Unavailable if bytes are wanted and cannot be read."""
         content = orjson.dumps(await self.envelope(reply, image_format, link_ttl))
-        response = Response(content, media_type="application/json", headers=headers)
-        response.headers["X-Generation-Id"] = reply.generation_id
-        response.headers["X-Cost-Yuan"] = format_yuan(reply.cost)
-        response.headers["Cache-Control"] = "private, no-store"
+        said = {
+            "X-Generation-Id": reply.generation_id,
+            "X-Cost-Yuan": format_yuan(reply.cost),
+            "Cache-Control": "private, no-store",
+        }
         if reply.origin == "replayed":
-            response.headers["Idempotent-Replayed"] = "true"
+            said["Idempotent-Replayed"] = "true"
         if self._store is not None and reply.pending:
-            response.headers["X-Image-Kept"] = "no"
-        return response
+            said["X-Image-Kept"] = "no"
+        return Response(content, media_type="application/json", headers=said | dict(headers))
 
     async def envelope(self, reply: Reply, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
         """Write a reply as `{code, data, model, provider, usage}`. Raises Unavailable like `success`."""

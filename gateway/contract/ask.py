@@ -97,13 +97,9 @@ class GenerateAsk:
         """Return the same bytes for the same ask, and others for any other, to take a fingerprint of.
 
         Images count by their bytes, links by their text. A field left out differs from its documented default, since
-        upstream may treat the two differently. The bytes begin with a version.
+        upstream may treat the two differently. The first line is a version, the second JSON.
         """
-        return _CANONICAL_VERSION + self.summary().encode()
-
-    def summary(self) -> str:
-        """Return the ask as JSON text to remember it by: each image is its digest, each link its URL."""
-        return json.dumps(dict(self._given(_by_content)), separators=(",", ":"))
+        return _CANONICAL_VERSION + json.dumps(dict(self._given(_by_content)), separators=(",", ":")).encode()
 
     def with_reference(self, slot: int, kept: ReferenceBytes) -> "GenerateAsk":
         """Return the ask with the reference in that slot replaced: a link of this gateway by the bytes it names.

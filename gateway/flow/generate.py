@@ -133,6 +133,7 @@ class Generator:
 
     def _reservation(self, call: Call, caller: Caller, ask: GenerateAsk, model: Model) -> Reservation:
         now = clock.now()
+        canonical = ask.canonical()
         return Reservation(
             id=new_id("gen"),
             tenant_id=caller.tenant_id,
@@ -141,8 +142,8 @@ class Generator:
             model=model.name,
             provider=model.provider,
             quote=model.price.quote(ask),
-            ask=(ask if caller.policy.keep_prompts else replace(ask, prompt="")).summary(),
-            fingerprint=hashlib.sha256(f"{caller.tenant_id}\n".encode() + ask.canonical()).hexdigest(),
+            ask=_remembered(ask, canonical, prompts=caller.policy.keep_prompts),
+            fingerprint=hashlib.sha256(f"{caller.tenant_id}\n".encode() + canonical).hexdigest(),
             budget=budget_of(caller.policy),
             created_at=now,
             day=self._parts.calendar.day(now),
@@ -277,3 +278,9 @@ class Generator:
         metrics.upstream_seconds.labels(job.model.provider).observe(answered.seconds)
         metrics.request_seconds.observe(took)
         metrics.overhead_seconds.observe(max(0.0, took - answered.seconds - kept.fetch_seconds))
+
+
+def _remembered(ask: GenerateAsk, canonical: bytes, *, prompts: bool) -> str:
+    """Return what the ledger keeps of an ask: its canonical form without the version, which is the first line."""
+    kept = canonical if prompts else replace(ask, prompt="").canonical()
+    return kept.partition(b"\n")[2].decode()

@@ -5,7 +5,6 @@ and the gateway refuses a damaged one without a look-up.
 https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -39,11 +38,11 @@ class Pepper:
 
     def digest(self, key: str) -> str:
         """Return the digest that a new key is stored by."""
-        return hmac.new(self._peppers[0], key.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._peppers[0], key.encode(), "sha256").hex()
 
     def digests(self, key: str) -> list[str]:
         """Return every digest that a key may be stored by while secrets are being rotated."""
-        return [hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest() for pepper in self._peppers]
+        return [hmac.digest(pepper, key.encode(), "sha256").hex() for pepper in self._peppers]
 
 
 def _check(body: str) -> str:

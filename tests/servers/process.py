@@ -35,6 +35,12 @@ class Process:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, ready: str) -> None:
         """Start it, and wait until the URL `ready` answers 200."""
         self.launch()
