@@ -20,6 +20,7 @@ from gateway.api.health import HealthRoute
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.render import Renderer
+from gateway.api.room import BodyRoom
 from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
 from gateway.clock import Calendar
@@ -159,7 +160,7 @@ def build(settings: Settings) -> Gateway:
     renderer = Renderer(links, store)
     who = Who(directory, AddressLimiter())
     edge = _application(
-        GenerateRoute(who, catalog, calendar, generator, renderer, links, metrics),
+        GenerateRoute(who, catalog, calendar, generator, renderer, links, BodyRoom(), metrics),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),

@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
+from gateway.api.room import Hold
 from gateway.errors import BodyTimeout, BodyTooLarge
 
 MIB = 1 << 20
@@ -14,25 +15,27 @@ SECONDS = 15.0
 SECONDS_A_MIB = 1.0
 
 
-async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB) -> bytes:
-    """Return the body.
+async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB, hold: Hold | None = None) -> bytes:
+    """Return the body, which takes room from `hold`.
 
-    Raises BodyTooLarge as soon as it is known to be, BodyTimeout, and ClientDisconnect if the caller hung up. The
-    connection is closed after a refusal: the rest of the body would be taken for the next request.
+    Raises BodyTooLarge as soon as it is known to be, BodyTimeout, Unavailable for want of room, and ClientDisconnect if
+    the caller hung up. The connection is closed after a refusal: the rest of the body would be the next request.
     """
     cap = int(cap_mib * MIB)
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > cap:
         raise _too_large(cap_mib)
+    if declared is not None and hold is not None:
+        await hold.grow(int(declared))
     patience = SECONDS + SECONDS_A_MIB * (cap_mib if declared is None else int(declared) / MIB)
     try:
         async with asyncio.timeout(patience):
-            return await _receive(request, cap, cap_mib)
+            return await _receive(request, cap, cap_mib, hold)
     except TimeoutError:
         raise BodyTimeout(headers={"Connection": "close"}) from None
 
 
-async def _receive(request: Request, cap: int, cap_mib: float) -> bytes:
+async def _receive(request: Request, cap: int, cap_mib: float, hold: Hold | None) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -43,6 +46,8 @@ async def _receive(request: Request, cap: int, cap_mib: float) -> bytes:
         size += len(piece)
         if size > cap:
             raise _too_large(cap_mib)
+        if hold is not None:
+            await hold.grow(size)
         pieces.append(piece)
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -12,6 +12,7 @@ from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
 from gateway.api.preferences import idempotency_key, image_format, wait_seconds
 from gateway.api.render import Renderer
+from gateway.api.room import BodyRoom
 from gateway.api.who import Who
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
@@ -39,6 +40,7 @@ class GenerateRoute:
     generator: Generator
     renderer: Renderer
     links: Links
+    room: BodyRoom
     metrics: Metrics
 
     def route(self) -> Route:
@@ -80,22 +82,24 @@ class GenerateRoute:
             directives=read_directives(request.headers.getlist("cache-control")),
         )
         cap = caller.policy.max_body_mb
-        body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap)
-        ask = await self._read(body, caller)
-        model = self.catalog.current.find(ask.model)
-        seen["model"] = None if model is None else model.name
-        try:
-            reply = await self.generator.generate(call, caller, ask)
-        except GatewayError as error:
-            error.headers.update(call.headers())
-            raise
-        seen.update(
-            outcome=reply.origin,
-            generation=reply.generation_id,
-            cost_yuan=format_yuan(reply.cost),
-            images=len(reply.images),
-        )
-        return await self.renderer.success(reply, wanted, caller.policy.link_ttl, call.headers())
+        async with self.room.hold() as hold:
+            body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap, hold)
+            ask = await self._read(body, caller)
+            del body
+            model = self.catalog.current.find(ask.model)
+            seen["model"] = None if model is None else model.name
+            try:
+                reply = await self.generator.generate(call, caller, ask)
+            except GatewayError as error:
+                error.headers.update(call.headers())
+                raise
+            seen.update(
+                outcome=reply.origin,
+                generation=reply.generation_id,
+                cost_yuan=format_yuan(reply.cost),
+                images=len(reply.images),
+            )
+            return await self.renderer.success(reply, wanted, caller.policy.link_ttl, call.headers())
 
     async def _read(self, body: bytes, caller: Caller) -> GenerateAsk:
         catalog, today, allowed = self.catalog.current, self.calendar.date(clock.now()), caller.policy.models

@@ -1,0 +1,62 @@
+"""Room for large bodies: how many bytes of requests a process holds at once, from their reading to their answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.errors import Unavailable
+
+CAPACITY_BYTES = 512 << 20
+UNCOUNTED_BYTES = 64 << 10
+"""A body of so many bytes is not worth the counting: a process's capacity in generations bounds those."""
+
+PATIENCE_SECONDS = 5.0
+RETRY_SECONDS = 5
+
+
+class Hold:
+    """What one request holds of the room."""
+
+    __slots__ = ("_room", "size")
+
+    def __init__(self, room: "BodyRoom") -> None:
+        self._room = room
+        self.size = 0
+
+    async def grow(self, size: int) -> None:
+        """Hold so many bytes in all. Waits for room at most 5 seconds, then raises Unavailable."""
+        if size > max(self.size, UNCOUNTED_BYTES):
+            await self._room.take(size - self.size)
+            self.size = size
+
+
+class BodyRoom:
+    """Shared by all requests of a process."""
+
+    def __init__(self, capacity: int = CAPACITY_BYTES) -> None:
+        self._free = capacity
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[Hold]:
+        """Hold nothing yet; what is held by then is given back at the end."""
+        hold = Hold(self)
+        try:
+            yield hold
+        finally:
+            if hold.size:
+                self._free += hold.size
+                async with self._freed:
+                    self._freed.notify_all()
+
+    async def take(self, size: int) -> None:
+        """Take so many bytes; see `Hold.grow`."""
+        if size > self._free:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS), self._freed:
+                    await self._freed.wait_for(lambda: size <= self._free)
+            except TimeoutError:
+                raise Unavailable(
+                    "Too many large requests at once", retry_after=RETRY_SECONDS, headers={"Connection": "close"}
+                ) from None
+        self._free -= size
