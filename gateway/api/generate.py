@@ -12,7 +12,7 @@ from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
 from gateway.api.preferences import idempotency_key, image_format, wait_seconds
 from gateway.api.render import Renderer
-from gateway.api.room import BodyRoom
+from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
@@ -54,7 +54,7 @@ class GenerateRoute:
     async def generate(self, request: Request) -> Response:
         """Generate an image, or several."""
         seen: Seen = request.state.seen
-        seen.update(tenant=None, model=None, outcome="disconnected")
+        seen.update(tenant=None, model=None, outcome="unavailable")  # what a bug counts as
         try:
             return await self._generate(request, seen)
         except GatewayError as error:
@@ -62,6 +62,7 @@ class GenerateRoute:
             raise
         except ClientDisconnect:
             # Nobody is left to read it; it is for the log's sake that the request has a status.
+            seen["outcome"] = "disconnected"
             return Response(status_code=499)
         finally:
             if seen["outcome"] != "disconnected":
@@ -71,21 +72,9 @@ class GenerateRoute:
     async def _generate(self, request: Request, seen: Seen) -> Response:
         caller = await self.who.calls(request)
         seen.update(tenant=caller.tenant, key=caller.key_id)
-        if not is_plain_json(request.headers.get("content-type"), request.headers.get("content-encoding")):
-            raise UnsupportedMediaType(headers={"Connection": "close"})
-        wanted = image_format(request, caller.policy.image_format)
-        wait = wait_seconds(request)
-        call = Call(
-            seen["request_id"],
-            idempotency_key(request),
-            0.0 if wait is None else wait,
-            directives=read_directives(request.headers.getlist("cache-control")),
-        )
-        cap = caller.policy.max_body_mb
+        call, wanted = _call(request, seen["request_id"]), image_format(request, caller.policy.image_format)
         async with self.room.hold() as hold:
-            body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap, hold)
-            ask = await self._read(body, caller)
-            del body
+            ask = await self._ask(request, caller, hold)
             model = self.catalog.current.find(ask.model)
             seen["model"] = None if model is None else model.name
             try:
@@ -101,7 +90,10 @@ class GenerateRoute:
             )
             return await self.renderer.success(reply, wanted, caller.policy.link_ttl, call.headers())
 
-    async def _read(self, body: bytes, caller: Caller) -> GenerateAsk:
+    async def _ask(self, request: Request, caller: Caller, hold: Hold) -> GenerateAsk:
+        """Read the body into an ask. Raises InvalidRequest, and what `read_body` raises."""
+        cap = caller.policy.max_body_mb
+        body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap, hold)
         catalog, today, allowed = self.catalog.current, self.calendar.date(clock.now()), caller.policy.models
         rules = catalog.rules(today)
         usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
@@ -111,3 +103,16 @@ class GenerateRoute:
             return read_ask(body, rules, usable=usable, own_links=self.links.prefix)
         except Violation as violation:
             raise InvalidRequest(violation.text) from None
+
+
+def _call(request: Request, request_id: str) -> Call:
+    """Read the headers that say how a generation is wanted. Raises UnsupportedMediaType and InvalidRequest."""
+    if not is_plain_json(request.headers.get("content-type"), request.headers.get("content-encoding")):
+        raise UnsupportedMediaType(headers={"Connection": "close"})
+    wait = wait_seconds(request)
+    return Call(
+        request_id,
+        idempotency_key(request),
+        0.0 if wait is None else wait,
+        directives=read_directives(request.headers.getlist("cache-control")),
+    )

@@ -21,6 +21,8 @@ class Call:
     verdicts: list[Verdict] = field(default_factory=list)
     decision: Decision | None = None
     """What was decided about the cache."""
+    waited: bool = False
+    """Whether it waited for the first request of its idempotency key."""
     stored: bool = False
     """Whether the reply was stored there."""
     collapsed: bool = False
@@ -37,4 +39,6 @@ class Call:
         headers = ratelimit_headers(self.verdicts)
         if self.decision is not None:
             headers |= cache_headers(self.decision, stored=self.stored, collapsed=self.collapsed)
+        if self.waited:
+            headers["Preference-Applied"] = f"wait={self.wait:.0f}"
         return headers

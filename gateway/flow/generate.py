@@ -156,7 +156,10 @@ class Generator:
         if call.idempotency_key is None:
             return None
         found = await self._parts.ledger.find_by_key(asked.tenant_id, call.idempotency_key)
-        return None if found is None else await repeat(self._parts.ledger, found, asked.fingerprint, call.wait)
+        if found is None:
+            return None
+        call.waited = call.wait > 0 and found.state == "reserved"
+        return await repeat(self._parts.ledger, found, asked.fingerprint, call.wait)
 
     async def _hit(self, job: Job) -> Reply | None:
         """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
