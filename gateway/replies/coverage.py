@@ -7,7 +7,6 @@ from gateway.contract import GenerateAsk, ReferenceLink
 CacheMode: TypeAlias = Literal["seeded", "all", "off"]
 """A tenant's policy. `seeded`: asks that name a seed and refer to no image by URL."""
 
-DEFAULT_MODE: CacheMode = "seeded"
 DEFAULT_LIFETIME = 24 * 3600
 _DAY = 24 * 3600
 

@@ -1,7 +1,6 @@
 -- End a lead: leave its outcome for the followers, or pass the lead on. Version 1.
 --
--- Changes with: lead.lua (the same keys), leases.py (which calls it), shared_flight.py (which
--- listens to the channel).
+-- Changes with: lead.lua (the same keys), leases.py (which calls it), shared_flight.py (which listens to the channel).
 --
 -- KEYS[1]  the lease: the token of the leader, or 'free'
 -- KEYS[2]  the last outcome: a hash of its leader's token ('by') and its text ('text')
