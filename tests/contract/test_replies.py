@@ -77,7 +77,7 @@ def test_life_ends(url: str | None) -> None:
     tell(url, story)
 
 
-def test_dropped_and_not_kept_by_who_was_on_the_way(url: str | None) -> None:
+def test_dropped_and_not_kept_by_who_was_on_the_way(url: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """What is dropped is gone, others stay, and a reply of the same fingerprint that was on its way is not stored."""
 
     async def story(replies: Replies) -> None:
@@ -90,6 +90,7 @@ def test_dropped_and_not_kept_by_who_was_on_the_way(url: str | None) -> None:
         assert await replies.look(team, many[7], patience()) is None
         assert await replies.keep(team, many[0], ENTRY, 60, patience())
         assert await replies.drop(team, [], patience())
+        assert not caplog.records
 
     tell(url, story)
 
