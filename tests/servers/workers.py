@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 from sqlalchemy import text
 
-from gateway.cli.access import with_database
+from gateway.cli.access import administration, in_database, with_database
 from gateway.settings import load
 from tests.servers.gateway import GENERATE, Gateway, describe
 from tests.servers.redis import Server, redis_server
@@ -124,6 +124,21 @@ def sleeping(*pids: int) -> Iterator[None]:
 def _signal(number: Signals, *pids: int) -> None:
     for pid in pids:
         os.kill(pid, number)
+
+
+async def until(moment: float) -> None:
+    """Wait until a moment of `time.monotonic()`."""
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+
+
+def change(gateway: Gateway, tenant: str, *, disabled: bool | None = None, **policy: object) -> None:
+    """Change a tenant by what `tenant update`, `disable` and `enable` call, but in this process: it is done at once."""
+    configured = load(gateway.environment)
+    admin = administration(configured)
+    if policy:
+        in_database(lambda one: admin.update_tenant(one, tenant, policy), configured)
+    if disabled is not None:
+        in_database(lambda one: admin.disable_tenant(one, tenant, disabled=disabled), configured)
 
 
 def rows(gateway: Gateway, query: str) -> list[dict[str, Any]]:
