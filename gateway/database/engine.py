@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 BUSY_TIMEOUT_MS = 10_000
 READERS = 4
 
+_CANNOT_SERVE = ("08", "25006", "28", "3D", "40", "53", "55P03", "57", "58")
+
 
 class Database(Protocol):
     """A place to run transactions in."""
@@ -151,9 +153,18 @@ class PostgreSQL:
         except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or cannot_serve(getattr(error.orig, "sqlstate", None)):
                 raise _unavailable(error) from error
             raise
+
+
+def cannot_serve(sqlstate: str | None) -> bool:
+    """Say whether PostgreSQL refused for its own state and not for what was asked.
+
+    It starts up, stops, was demoted, is full, lets nobody in, or gave up a transaction for another
+    (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+    """
+    return sqlstate is not None and sqlstate.startswith(_CANNOT_SERVE)
 
 
 def _unavailable(error: Exception) -> LedgerUnavailable:
