@@ -53,12 +53,11 @@ class Parent:
     async def run(self) -> int:
         """Keep the workers until told to stop; return the exit status."""
         try:
-            started = [await self._start() for _ in range(self._count)]
-            if not all(started):
+            if await self._start_all():
+                self._log.info("serving", workers=self._count)
+            elif not self._stopping.is_set():
                 self._failed = True
                 self.stop()
-            else:
-                self._log.info("serving", workers=self._count)
             await self._stopping.wait()
             while self._watches:
                 await asyncio.wait(self._watches)
@@ -66,6 +65,13 @@ class Parent:
             shutil.rmtree(self._metrics, ignore_errors=True)
         self._log.info("stopped")
         return 1 if self._failed else 0
+
+    async def _start_all(self) -> bool:
+        """Start the workers one by one; return whether all take requests. One that was stopped on the way does not."""
+        for _ in range(self._count):
+            if self._stopping.is_set() or not await self._start():
+                return False
+        return True
 
     def stop(self) -> None:
         """Let every worker drain; asked a second time, hurry."""
@@ -115,6 +121,9 @@ class Parent:
         watch = asyncio.create_task(self._watch(worker), name="watch worker")
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
+        if self._stopping.is_set():  # while the process was being made: `stop` has not seen it
+            worker.wanted = False
+            self._send(worker, signal.SIGTERM)
         try:
             return await asyncio.wait_for(asyncio.to_thread(os.read, reading, 1), START_SECONDS) == b"."
         except TimeoutError:
