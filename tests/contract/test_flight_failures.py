@@ -154,6 +154,24 @@ def test_lost_notices_cost_a_poll(server: Server) -> None:
     asyncio.run(play())
 
 
+def test_a_new_subscription_makes_up_for_lost_notices(server: Server) -> None:
+    """A follower looks as soon as its process is subscribed again, whenever its next look would have been."""
+
+    async def play() -> None:
+        async with open_flights(server.url) as one, open_flights(server.url, poll_seconds=60) as other:
+            team = fresh_id()
+            mine = await lead(one, team)
+            waiting = await following(other, team)
+            with server.client() as client:
+                assert client.client_kill_filter(_type="pubsub") >= 1
+            finished_at = time.monotonic()
+            await one.finish(mine, "done", patience())
+            assert await waiting == Followed("done")
+            assert time.monotonic() - finished_at < 5
+
+    asyncio.run(play())
+
+
 def test_flushall_costs_no_second_call() -> None:
     """When Redis forgets the lease of a living leader, followers wait for the leader to put it back."""
 

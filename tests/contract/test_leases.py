@@ -146,6 +146,21 @@ def test_an_end_told_twice_is_told_once(url: str | None) -> None:
     tell(url, story)
 
 
+def test_a_lead_that_comes_after_its_asker_left_is_given_back(url: str | None) -> None:
+    """A lead disowned while what asks for it is still on its way to Redis is given back by a later renewal."""
+
+    async def story(link: RedisLink, leases: Leases) -> None:
+        mine, theirs = two_leads()
+        leases.disown(mine)
+        await leases.renew()
+        assert await leases.ask(mine, patience(), oldest=99, alive=False) == Granted(), "the one that was on its way"
+        await leases.renew()
+        assert await link.call("GET", mine.key, patience=patience()) == b"free"
+        assert await leases.ask(theirs, patience(), oldest=99, alive=False) == Granted()
+
+    tell(url, story)
+
+
 def test_what_redis_missed_is_told_when_it_is_back() -> None:
     """The end of a lead that Redis could not be told of is told with a later renewal; the outcome may be any text."""
 
