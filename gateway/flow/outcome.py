@@ -54,14 +54,15 @@ def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis,
     if failed.bill is None:
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, str(failed.error), answered.account)
     else:
+        remembered = failed.error if prompts else type(failed.error)()  # upstream's own words may quote the prompt
         booking = Settlement(
             id=asked.id,
             tenant_id=asked.tenant_id,
             bill=failed.bill,
             settled_at=moment,
             account=answered.account,
-            failure=str(failed.error),
-            error=_told(failed.error),
+            failure=str(remembered),
+            error=_told(remembered),
             frees_key=failed.frees_key,
         )
     return Conclusion(booking, failed.error)

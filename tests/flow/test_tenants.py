@@ -125,7 +125,8 @@ def test_prompts_are_not_kept_for_a_tenant_who_does_not_want_it(both: Pair) -> N
     """With `--keep-prompts no` a prompt is nowhere in the data directory or the log."""
     key, word = both.gateway.tenant("private", keep_prompts="no"), "quetzalcoatlus"
     assert both.gateway.post(key, prompt=word).status_code == 200
-    assert both.gateway.post(key, prompt=f"{word} [refuse]").status_code == 400
+    refused = both.gateway.post(key, prompt=f"{word} [refuse=no {word} please]")
+    assert refused.json()["msg"] == f"no {word} please"
     kept = b"".join(path.read_bytes() for path in both.gateway.data_dir.glob("gateway.sqlite3*"))
     assert word.encode() not in kept
     assert word not in both.gateway.log
