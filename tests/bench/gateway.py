@@ -18,15 +18,17 @@ from tests.bench.closed_loop import BODY
 from tests.bench.processes import Running, answers, free_ports, get, running
 
 # Far away, but there: what is measured includes looking at every limit and budget.
-_LIMITS = ("--requests-per-minute", "1000000", "--concurrency", "1000000", "--budget-month", "1000000")
+_LIMITED = ("requests-per-minute", "images-per-minute", "concurrency", "budget-day", "budget-month", "budget-total")
+_LIMITS = tuple(word for option in _LIMITED for word in (f"--{option}", "1000000"))
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A data directory with one tenant, to be copied for each gateway, and that tenant's key."""
+    """A data directory with two tenants, to be copied for each gateway; the key of each."""
 
     directory: Path
-    key: str = field(repr=False)
+    limited_key: str = field(repr=False)
+    unlimited_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Stalls:
 
 
 def prepare(directory: Path) -> Template:
-    """Make a data directory with a tenant and a key, by the commands that an operator uses."""
+    """Make a data directory with its tenants and their keys, by the commands that an operator uses."""
 
     def gateway(*arguments: str) -> str:
         command = [sys.executable, "-m", "gateway", *arguments]
@@ -106,17 +108,24 @@ def prepare(directory: Path) -> Template:
             raise RuntimeError(f"gateway {' '.join(arguments)}: {done.stderr}")
         return done.stdout.strip()
 
-    gateway("tenant", "create", "bench", *_LIMITS)
-    return Template(directory, gateway("key", "create", "bench"))
+    gateway("tenant", "create", "limited", *_LIMITS)
+    gateway("tenant", "create", "unlimited")
+    return Template(directory, gateway("key", "create", "limited"), gateway("key", "create", "unlimited"))
 
 
 @contextmanager
 def serving(
-    template: Template, directory: Path, core: int, upstream_url: str, environ: Mapping[str, str]
+    template: Template,
+    directory: Path,
+    core: int,
+    upstream_url: str,
+    environ: Mapping[str, str],
+    *,
+    limited: bool = True,
 ) -> Iterator[Gateway]:
     """Run a gateway before an upstream until the block ends, then remove its data: the ledger is to be read within.
 
-    `environ` holds the settings that make the difference between two scenarios.
+    `environ` holds the settings that make the difference between two scenarios; `limited` says which tenant asks.
     """
     data = directory / "data"
     shutil.copytree(template.directory, data)
@@ -133,6 +142,7 @@ def serving(
     try:
         with running(command, core, directory / "gateway.log", settings) as process:
             process.wait_for(lambda: answers(port, "/readyz"), "the gateway")
-            yield Gateway(process, port, metrics_port, data, template.key)
+            key = template.limited_key if limited else template.unlimited_key
+            yield Gateway(process, port, metrics_port, data, key)
     finally:
         shutil.rmtree(directory)

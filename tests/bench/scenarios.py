@@ -1,6 +1,7 @@
 """What is measured in a closed loop, and at rest. Every run has a fresh gateway, and its ledger is read afterwards.
 
 `pass`: nothing is kept, the reply goes through; what is left is keys, limits and the durable ledger.
+`unlimited`: the same for a tenant without rates, concurrency and budget: what limits cost is the difference.
 `fetch`: a small image is fetched by upstream's link, kept in a local directory, answered by our link.
 `decode`: an image of 2 MB of Base64 is decoded, hashed, kept, answered by our link.
 Beside them, under the same load: calls straight to upstream, and an nginx reverse proxy on the gateway's core.
@@ -22,16 +23,21 @@ from tests.bench.processes import Cores
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What upstream answers, whether the gateway keeps it, and how many requests of upstream make a generation."""
+    """What upstream answers, whether the gateway keeps it, and how many requests of upstream make a generation.
+
+    `limited` says whether the tenant has limits and budgets: far away, but they are looked at.
+    """
 
     title: str
     replied: Replied
     keeps: bool = True
     requests_upstream: int = 1
+    limited: bool = True
 
 
 SCENARIOS = {
     "pass": Scenario("pass on", "link", keeps=False),
+    "unlimited": Scenario("pass on, no limits", "link", keeps=False, limited=False),
     "fetch": Scenario("fetch and keep", "link", requests_upstream=2),
     "decode": Scenario("decode and keep", "base64"),
 }
@@ -103,4 +109,5 @@ class Bench:
         if scenario.keeps:
             settings = {"GATEWAY_FETCH_ALLOW": f"127.0.0.1:{self.upstream.ports['link']}"}
         upstream = self.upstream.url(scenario.replied)
-        return serving(self.template, self.directory / "gateway", self.cores.measured, upstream, settings)
+        directory, core = self.directory / "gateway", self.cores.measured
+        return serving(self.template, directory, core, upstream, settings, limited=scenario.limited)

@@ -90,6 +90,16 @@ def test_what_is_added_is_held_against_direct_calls_of_the_same_load() -> None:
     assert (target.found, target.met) == ("1.00 ms", True)
 
 
+def test_limits_are_held_against_the_same_load_without_them() -> None:
+    """A gateway that answers 80 a second with limits on where it answers 100 without misses the target."""
+    runs = tuple(
+        Pressed(scenario, "gateway", "link", 32, Load(requests=rate, errors=0, seconds=1, p50_ms=1, p99_ms=1))
+        for scenario, rate in (("pass on", 80), ("pass on, no limits", 100))
+    )
+    target = next(target for target in targets(Figures(runs)) if "without limits" in target.what)
+    assert (target.found, target.met) == ("80%", False)
+
+
 def test_an_error_is_a_fault_whatever_the_speed() -> None:
     """A run in which a request failed cannot pass."""
     failed = Load(requests=5000, errors=1, seconds=1, p50_ms=1, p99_ms=1)
