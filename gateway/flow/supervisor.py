@@ -5,6 +5,7 @@ waits for what runs; what does not end in time is cancelled, and settles as unkn
 """
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ Result = TypeVar("Result")
 
 CAPACITY = 3000
 """Generations of one process at once; measured to hold with the slow-upstream run of `make bench`."""
+
+LONGEST_RETRY = 3
+"""Those who found no room are told to come back after 1 to so many seconds, by chance: not all at the same moment."""
 
 
 class Supervisor:
@@ -31,7 +35,8 @@ class Supervisor:
         if self.draining:
             raise Unavailable("The gateway is shutting down", retry_after=5)
         if len(self._tasks) >= self._capacity:
-            raise Unavailable("Too many generations are running", retry_after=2)
+            seconds = random.randint(1, LONGEST_RETRY)  # noqa: S311 -- spreads callers, guards nothing
+            raise Unavailable("Too many generations are running", retry_after=seconds)
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do the work to its end and return its result. Cancelling the caller does not cancel the work.
