@@ -48,8 +48,8 @@ class Flights(Protocol):
         """Lead, or wait until the deadline for the outcome of the ask that does. Both times are by `time.monotonic`.
 
         `since` is when this ask began, before it looked for a cached reply: an outcome that came later is its own too,
-        so nobody falls between a leader's end and the reply that it keeps. The patience is for the first trip; the wait
-        has its own for each look.
+        so nobody falls between a leader's end and the reply that it keeps. (One that came less than a trip to Redis
+        earlier cannot be told from it.) The patience is for the first trip; the wait has its own for each look.
         """
         ...
 
