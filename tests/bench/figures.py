@@ -110,22 +110,27 @@ class Target:
     met: bool
 
 
+_RATES = {"pass on": 1400, "fetch and keep": 400, "cached hit": 4000, "decode and keep": 120}
+"""The least that 32 connections are to be answered in a second, by the scenario."""
+
+
 def targets(figures: Figures) -> Iterator[Target]:
     """Hold the figures against the targets, as far as they were measured."""
-    for scenario, least in (("pass on", 1400), ("fetch and keep", 400), ("decode and keep", 120)):
-        for run in figures.pressed:
-            if (run.scenario, run.system, run.connections) == (scenario, "gateway", 32):
-                rate = run.load.rate
-                yield Target(f"{scenario}, 32 connections", f"≥ {least}/s", f"{rate:,.0f}/s", met=rate >= least)
-    rates = {run.scenario: run.load.rate for run in figures.pressed if (run.system, run.connections) == ("gateway", 32)}
-    if "pass on" in rates and "pass on, no limits" in rates:
-        share = rates["pass on"] / rates["pass on, no limits"]
+    at_32 = {run.scenario: run.load.rate for run in figures.pressed if (run.system, run.connections) == ("gateway", 32)}
+    alone = {run.scenario: run for run in figures.pressed if (run.system, run.connections) == ("gateway", 1)}
+    for scenario, least in _RATES.items():
+        if (rate := at_32.get(scenario)) is not None:
+            yield Target(f"{scenario}, 32 connections", f"≥ {least:,}/s", f"{rate:,.0f}/s", met=rate >= least)
+    if "pass on" in at_32 and "pass on, no limits" in at_32:
+        share = at_32["pass on"] / at_32["pass on, no limits"]
         yield Target("pass on, rate of that without limits", "≥ 85 %", f"{share:.0%}", met=share >= 0.85)
-    for run in figures.pressed:
-        if (run.scenario, run.system, run.connections) == ("pass on", "gateway", 1):
-            direct = figures.direct(run)
-            added = math.inf if direct is None else run.load.p50_ms - direct.p50_ms
-            yield Target("pass on, 1 connection, added p50", "≤ 2 ms", f"{added:.2f} ms", met=added <= 2)
+    if (run := alone.get("pass on")) is not None:
+        direct = figures.direct(run)
+        added = math.inf if direct is None else run.load.p50_ms - direct.p50_ms
+        yield Target("pass on, 1 connection, added p50", "≤ 2 ms", f"{added:.2f} ms", met=added <= 2)
+    if (run := alone.get("cached hit")) is not None:
+        p50 = run.load.p50_ms
+        yield Target("cached hit, 1 connection, p50", "≤ 1 ms", f"{p50:.2f} ms", met=p50 <= 1)
     for slow in figures.waited:
         if slow.system == "gateway":
             yield from _slow(slow)

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway.data_dir import SECRET
 from tests.bench.closed_loop import BODY
 from tests.bench.processes import Running, answers, free_ports, get, running
 
@@ -27,6 +28,7 @@ class Template:
     """A data directory with two tenants, to be copied for each gateway; the key of each."""
 
     directory: Path
+    secret: str = field(repr=False)
     limited_key: str = field(repr=False)
     unlimited_key: str = field(repr=False)
 
@@ -46,7 +48,7 @@ class Gateway:
         """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    def generate(self) -> bytes:
+    def generate(self, body: bytes = BODY) -> bytes:
         """Ask for one image and, if the reply has a link, follow it; return what the image is or the link leads to.
 
         Raises AssertionError for anything but a good reply.
@@ -54,7 +56,7 @@ class Gateway:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-            connection.request("POST", "/images/generate", BODY, headers)
+            connection.request("POST", "/images/generate", body, headers)
             answer = connection.getresponse()
             body = answer.read()
             assert answer.status == 200, f"the gateway answered {answer.status}: {body[:300]!r}"
@@ -70,6 +72,10 @@ class Gateway:
     def at_rest(self) -> bool:
         """Tell whether no generation is being worked on."""
         return self._metric(r"gateway_in_flight_generations (\S+)") == ["0.0"]
+
+    def hits(self) -> int:
+        """Return how many requests were answered from the cache."""
+        return int(float(self._metric(r'gateway_requests_total\{[^}]*outcome="hit"[^}]*\} (\S+)')[0]))
 
     def stalls(self) -> "Stalls":
         """Read how late its event loop has been."""
@@ -110,7 +116,8 @@ def prepare(directory: Path) -> Template:
 
     gateway("tenant", "create", "limited", *_LIMITS)
     gateway("tenant", "create", "unlimited")
-    return Template(directory, gateway("key", "create", "limited"), gateway("key", "create", "unlimited"))
+    secret = (directory / SECRET).read_text(encoding="ascii").strip()
+    return Template(directory, secret, gateway("key", "create", "limited"), gateway("key", "create", "unlimited"))
 
 
 @contextmanager

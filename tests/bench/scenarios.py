@@ -3,29 +3,33 @@
 `pass`: nothing is kept, the reply goes through; what is left is keys, limits and the durable ledger.
 `unlimited`: the same for a tenant without rates, concurrency and budget: what limits cost is the difference.
 `fetch`: a small image is fetched by upstream's link, kept in a local directory, answered by our link.
+`cached`: every request but the first is answered from the cache in Redis: what a hit costs.
 `decode`: an image of 2 MB of Base64 is decoded, hashed, kept, answered by our link.
 Beside them, under the same load: calls straight to upstream, and an nginx reverse proxy on the gateway's core.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import ledger, nginx
-from tests.bench.closed_loop import press
+from tests.bench.closed_loop import BODY, SEEDED_BODY, press
 from tests.bench.figures import Idle, Pressed
 from tests.bench.gateway import Gateway, Template, serving
 from tests.bench.meter import Meter
 from tests.bench.nginx import Nginx, Replied
 from tests.bench.processes import Cores
+from tests.bench.redis import redis
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What upstream answers, whether the gateway keeps it, and how many requests of upstream make a generation.
 
-    `limited` says whether the tenant has limits and budgets: far away, but they are looked at.
+    `limited` says whether the tenant has limits and budgets: far away, but they are looked at. `cached` says whether
+    the request is one that the cache answers.
     """
 
     title: str
@@ -33,12 +37,19 @@ class Scenario:
     keeps: bool = True
     requests_upstream: int = 1
     limited: bool = True
+    cached: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The request."""
+        return SEEDED_BODY if self.cached else BODY
 
 
 SCENARIOS = {
     "pass": Scenario("pass on", "link", keeps=False),
     "unlimited": Scenario("pass on, no limits", "link", keeps=False, limited=False),
     "fetch": Scenario("fetch and keep", "link", requests_upstream=2),
+    "cached": Scenario("cached hit", "link", requests_upstream=2, cached=True),
     "decode": Scenario("decode and keep", "base64"),
 }
 
@@ -81,16 +92,17 @@ class Bench:
     def _press(self, scenario: Scenario, connections: int) -> Pressed:
         with self._serving(scenario) as gateway:
             asked = self.upstream.asked()
-            self._look(scenario, gateway.generate())
+            self._look(scenario, gateway.generate(scenario.body))
             stalls, meter = gateway.stalls(), Meter(gateway.process, self.cores.measured)
-            load = press(gateway.url, gateway.key, connections, self.seconds, self.cores.others)
+            load = press(gateway.url, gateway.key, connections, self.seconds, self.cores.others, body=scenario.body)
             # The load has left without its last answers; their generations go on, and are in the CPU time.
             gateway.process.wait_for(gateway.at_rest, "the gateway's coming to rest")
             made = (self.upstream.asked() - asked - 1) // scenario.requests_upstream  # less this question itself
-            used = meter.read(made - 1, gateway.stalls().longest_ms_since(stalls))
+            hits = gateway.hits() if scenario.cached else 0
+            used = meter.read(made - 1 + hits, gateway.stalls().longest_ms_since(stalls))
             status = gateway.process.stop()
             made = (self.upstream.asked() - asked - 2) // scenario.requests_upstream  # now it is final
-            faults = ledger.read(gateway.data).faults(made, load.requests - load.errors)
+            faults = ledger.read(gateway.data).faults(made, load.requests - load.errors - hits)
         if status != 0:
             faults = (*faults, f"the gateway's exit status is {status}")
         return Pressed(scenario.title, "gateway", scenario.replied, connections, load, used, faults)
@@ -104,10 +116,18 @@ class Bench:
         if image != expected:
             raise RuntimeError(f"{scenario.title}: the reply does not lead to upstream's image")
 
-    def _serving(self, scenario: Scenario) -> AbstractContextManager[Gateway]:
+    @contextmanager
+    def _serving(self, scenario: Scenario) -> Iterator[Gateway]:
         settings = {"GATEWAY_STORAGE_URL": "none"}
         if scenario.keeps:
             settings = {"GATEWAY_FETCH_ALLOW": f"127.0.0.1:{self.upstream.ports['link']}"}
         upstream = self.upstream.url(scenario.replied)
         directory, core = self.directory / "gateway", self.cores.measured
-        return serving(self.template, directory, core, upstream, settings, limited=scenario.limited)
+        with ExitStack() as stack:
+            if scenario.cached:
+                # The default, in the process, would be faster; what is measured is what several workers share.
+                url = stack.enter_context(redis(self.directory / "redis", self.cores.others))
+                settings |= {"GATEWAY_REDIS_URL": url, "GATEWAY_SECRET": self.template.secret}
+            served = serving(self.template, directory, core, upstream, settings, limited=scenario.limited)
+            yield stack.enter_context(served)
+        shutil.rmtree(self.directory / "redis", ignore_errors=True)

@@ -100,6 +100,16 @@ def test_limits_are_held_against_the_same_load_without_them() -> None:
     assert (target.found, target.met) == ("80%", False)
 
 
+def test_a_hit_is_held_against_its_own_targets() -> None:
+    """Rate over 32 connections and median over one are targets each: one may be met and the other missed."""
+    runs = (
+        Pressed("cached hit", "gateway", "link", 1, _load(0.9)),
+        Pressed("cached hit", "gateway", "link", 32, _load(9)),
+    )
+    found = {target.what: target.met for target in targets(Figures(runs))}
+    assert found == {"cached hit, 32 connections": False, "cached hit, 1 connection, p50": True}
+
+
 def test_an_error_is_a_fault_whatever_the_speed() -> None:
     """A run in which a request failed cannot pass."""
     failed = Load(requests=5000, errors=1, seconds=1, p50_ms=1, p99_ms=1)
