@@ -1,35 +1,66 @@
 """HTTP/1.1 on the wire: uvicorn's httptools protocol, with what it leaves to a proxy in front.
 
-What is not HTTP is answered in the contract's envelope; headers have a deadline and a size, so that a connection which
-sends a byte now and then does not live for ever.
+- What is not HTTP is answered in the contract's envelope, but never into an answer that is still owed.
+- Headers have a deadline and a size, so that a connection which sends a byte now and then does not live for ever.
+- An upgrade is declined by ignoring it (RFC 9110, 7.8): the body of the request is its body, not another request.
+- An answer that comes before the whole body is read ends the connection, but not at once: a connection that is closed
+  with bytes unread is reset, and takes the answer with it (RFC 9112, 9.6).
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from gateway.ids import new_id
 
 HEADER_SECONDS = 10.0
 HEADER_BYTES = 64 * 1024
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 256 * 1024
+"""So much of a body is read and thrown away after an early answer; a caller who listens has it by then."""
+
+_UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings", b"connection"})
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _late: asyncio.TimerHandle | None = None
+    _lingering: asyncio.TimerHandle | None = None
+    _lingered_bytes = 0
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Expect the headers of a first request."""
         super().connection_made(transport)
+        self._socket = transport
+        self.transport = _GentlyClosed(self, transport)  # type: ignore[assignment]  # as much of one as is used
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._forget_deadline()
+        if self._lingering is not None:
+            self._lingering.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in."""
+        if self._lingering is not None:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                self._socket.pause_reading()
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(400, "Invalid HTTP request received.")
 
     def on_message_begin(self) -> None:
         """Expect the headers of a request."""
@@ -49,12 +80,51 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the request begin; its body has a deadline of its own."""
+        if self.parser.should_upgrade():
+            return  # it begins when it is read again, without the upgrade
         self._forget_deadline()
         super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
-        self._refuse(400, msg)
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if not self.parser.should_upgrade():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a body."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def close_gently(self) -> None:
+        """Close once the answer has left; if the request is still coming in, say so first and give it a moment."""
+        if self._lingering is not None:
+            return
+        if (
+            self.cycle is None
+            or not self.cycle.more_body
+            or self._socket.is_closing()
+            or not self._socket.can_write_eof()
+        ):
+            self._socket.close()
+            return
+        self._lingering = self.loop.call_later(LINGER_SECONDS, self._socket.close)
+        self._socket.write_eof()
+        self.flow.resume_reading()
+
+    def _present_cycle(self) -> RequestResponseCycle | None:
+        """Return the request that is being answered or was last; there is none before the first."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the request again without its wish to upgrade, and go on with what follows."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            self._refuse(405, "Method not allowed")
+            return
+        headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
+        head = b"%s %s HTTP/%s\r\n" % (method, self.url, version)
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + rest)
 
     def _expect_headers(self) -> None:
         if self._late is None:
@@ -67,8 +137,7 @@ class Protocol(HttpToolsProtocol):
 
     def _headers_late(self) -> None:
         self._late = None
-        if not self.transport.is_closing():
-            self._refuse(408, "Request headers were not received in time")
+        self._refuse(408, "Request headers were not received in time")
 
     def _count(self, size: int) -> None:
         self._header_bytes += size
@@ -76,13 +145,39 @@ class Protocol(HttpToolsProtocol):
             raise httptools.HttpParserError("headers are too large")
 
     def _refuse(self, status: int, text: str) -> None:
+        """Answer what is no request, and close; but let an answer that is owed go out first."""
+        if self._socket.is_closing():
+            return
+        cycle = self._present_cycle()
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            if not cycle.more_body:
+                self.flow.pause_reading()
+                return
+            if cycle.response_started:
+                self._socket.close()
+                return
         body = orjson.dumps({"code": -1, "msg": text})
         headers: list[tuple[bytes, Any]] = [
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", new_id("req").encode()),
             (b"connection", b"close"),
         ]
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
-        self.transport.close()
+        self._socket.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self._socket.close()
+
+
+class _GentlyClosed:
+    """What uvicorn uses of a transport; closing it is left to the protocol."""
+
+    def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.close = protocol.close_gently
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

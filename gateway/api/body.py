@@ -19,7 +19,7 @@ async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB, hold: Ho
     """Return the body, which takes room from `hold`.
 
     Raises BodyTooLarge as soon as it is known to be, BodyTimeout, Unavailable for want of room, and ClientDisconnect if
-    the caller hung up. The connection is closed after a refusal: the rest of the body would be the next request.
+    the caller hung up.
     """
     cap = int(cap_mib * MIB)
     declared = request.headers.get("content-length")
@@ -32,7 +32,7 @@ async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB, hold: Ho
         async with asyncio.timeout(patience):
             return await _receive(request, cap, cap_mib, hold)
     except TimeoutError:
-        raise BodyTimeout(headers={"Connection": "close"}) from None
+        raise BodyTimeout from None
 
 
 async def _receive(request: Request, cap: int, cap_mib: float, hold: Hold | None) -> bytes:
@@ -54,4 +54,4 @@ async def _receive(request: Request, cap: int, cap_mib: float, hold: Hold | None
 
 
 def _too_large(cap_mib: float) -> BodyTooLarge:
-    return BodyTooLarge(f"Request body is too large. Maximum size: {cap_mib}MB", headers={"Connection": "close"})
+    return BodyTooLarge(f"Request body is too large. Maximum size: {cap_mib}MB")

@@ -1,15 +1,23 @@
 """The one middleware, pure ASGI: request id, access log, and an answer in the contract's form whatever happens.
 
+An answer that comes before the whole body is read ends its connection.
+
 Routes leave what the log line shall say in `scope["state"]["seen"]`. It never says a key, a body or a URL with one.
 """
 
+import asyncio
+import re
 import time
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.api.errors import render
+from gateway.errors import Unavailable
 from gateway.ids import request_id
+
+_KEY = re.compile(r"igw_[a-z]{2}_\w+")
 
 UNLOGGED = frozenset({"/livez", "/readyz"})
 
@@ -34,32 +42,54 @@ class Edge:
         began = time.monotonic()
         seen = Seen(request_id=request_id(_header(scope, b"x-request-id")))
         scope.setdefault("state", {})["seen"] = seen
-        status = 0
+        status, unread = 0, _has_body(scope)
+
+        async def receive_to_the_end() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", seen["request_id"].encode())]
-                if self.closing:
+                if unread or self.closing:  # what is left of the body would be taken for the next request
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive_to_the_end, send_with_id)
+        except asyncio.CancelledError:
+            # The server does not wait for this request any longer.
+            if status == 0:
+                await render(Unavailable("The gateway is shutting down", retry_after=5))(scope, receive, send_with_id)
         except Exception:  # noqa: BLE001 -- the last line of defence; it logs the whole error
             # The framework has answered 500 by now and lets the error through; here it is logged and ends.
-            self._log.exception("bug", method=scope["method"], path=scope["path"], **seen)
+            self._log.exception("bug", method=scope["method"], path=_shown(scope["path"]), **seen)
         finally:
             if scope["path"] not in UNLOGGED:
                 self._log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=_shown(scope["path"]),
                     status=status,
                     seconds=round(time.monotonic() - began, 6),
                     **seen,
                 )
+
+
+def _shown(path: str) -> str:
+    """Mask what looks like a key: some callers put theirs into the path."""
+    return _KEY.sub("igw_…", path) if "igw_" in path else path
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
+        for name, value in scope["headers"]
+    )
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -107,8 +107,10 @@ class GenerateRoute:
 
 def _call(request: Request, request_id: str) -> Call:
     """Read the headers that say how a generation is wanted. Raises UnsupportedMediaType and InvalidRequest."""
-    if not is_plain_json(request.headers.get("content-type"), request.headers.get("content-encoding")):
-        raise UnsupportedMediaType(headers={"Connection": "close"})
+    if request.headers.get("content-encoding") is not None:
+        raise UnsupportedMediaType("Invalid Content-Encoding header. Compressed bodies are not supported")
+    if not is_plain_json(request.headers.get("content-type"), None):
+        raise UnsupportedMediaType
     wait = wait_seconds(request)
     return Call(
         request_id,

@@ -31,7 +31,9 @@ class GenerationsRoute:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter()
-        router.add_api_route("/generations/{generation_id}", self.generation, methods=["GET"], response_model=None)
+        router.add_api_route(
+            "/generations/{generation_id}", self.generation, methods=["GET", "HEAD"], response_model=None
+        )
         return router
 
     async def generation(self, request: Request, generation_id: str) -> Response:

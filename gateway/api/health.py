@@ -24,8 +24,8 @@ class HealthRoute:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter()
-        router.add_api_route("/livez", self.livez, methods=["GET"], response_model=None)
-        router.add_api_route("/readyz", self.readyz, methods=["GET"], response_model=None)
+        router.add_api_route("/livez", self.livez, methods=["GET", "HEAD"], response_model=None)
+        router.add_api_route("/readyz", self.readyz, methods=["GET", "HEAD"], response_model=None)
         return router
 
     async def livez(self) -> Response:

@@ -27,7 +27,7 @@ class ModelsRoute:
     def router(self) -> APIRouter:
         """Return the route."""
         router = APIRouter()
-        router.add_api_route("/models", self.models, methods=["GET"], response_model=None)
+        router.add_api_route("/models", self.models, methods=["GET", "HEAD"], response_model=None)
         return router
 
     async def models(self, request: Request) -> Response:

@@ -18,10 +18,7 @@ def idempotency_key(request: Request) -> str | None:
         return None
     match = _KEY.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None
     if match is None:
-        raise InvalidRequest(
-            "Invalid Idempotency-Key header. 1 to 255 visible ASCII characters are required",
-            headers={"Connection": "close"},
-        )
+        raise InvalidRequest("Invalid Idempotency-Key header. 1 to 255 visible ASCII characters are required")
     return match[1] if match[1] is not None else match[2]
 
 
@@ -42,6 +39,4 @@ def image_format(request: Request, otherwise: ImageFormat) -> ImageFormat:
     for known in IMAGE_FORMATS:
         if asked == known:
             return known
-    raise InvalidRequest(
-        f"Invalid X-Image-Format header. Supported formats: {', '.join(IMAGE_FORMATS)}", headers={"Connection": "close"}
-    )
+    raise InvalidRequest(f"Invalid X-Image-Format header. Supported formats: {', '.join(IMAGE_FORMATS)}")

@@ -56,7 +56,5 @@ class BodyRoom:
                 async with asyncio.timeout(PATIENCE_SECONDS), self._freed:
                     await self._freed.wait_for(lambda: size <= self._free)
             except TimeoutError:
-                raise Unavailable(
-                    "Too many large requests at once", retry_after=RETRY_SECONDS, headers={"Connection": "close"}
-                ) from None
+                raise Unavailable("Too many large requests at once", retry_after=RETRY_SECONDS) from None
         self._free -= size

@@ -21,17 +21,14 @@ class Who:
         """Return the caller.
 
         Raises Unauthorized, or RateLimited for an address that failed too often of late: a good key is never refused
-        for it, and no tenant pays for it. The connection is closed: the body, if any, is not read.
+        for it, and no tenant pays for it.
         """
         try:
             return await self.directory.caller(bearer(request.headers.getlist("authorization")))
-        except Unauthorized as error:
+        except Unauthorized:
             address = "" if request.client is None else request.client.host
             wait = self.failures.blocked(address)
             if wait is not None:
-                raise RateLimited(
-                    "Too many failed authentications", retry_after=wait, headers={"Connection": "close"}
-                ) from None
+                raise RateLimited("Too many failed authentications", retry_after=wait) from None
             self.failures.failed(address)
-            error.headers["Connection"] = "close"
             raise

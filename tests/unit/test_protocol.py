@@ -1,8 +1,8 @@
-"""Connections that are slow with their headers do not live for ever."""
+"""What the wire does with slow headers, upgrades, nonsense behind a request, and answers that come early."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvicorn
@@ -29,7 +29,8 @@ async def connected(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, a
             yield reader, writer
         finally:
             writer.close()
-            await writer.wait_closed()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,112 @@ def test_a_request_that_came_in_time_has_no_deadline_left(monkeypatch: pytest.Mo
             return await asyncio.wait_for(reader.read(), 10)
 
     assert asyncio.run(converse()).endswith(b"late")
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the body of the request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await PlainTextResponse(scope["method"].encode() + b" " + scope["path"].encode() + b" " + body)(
+        scope, receive, send
+    )
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one piece", "body later"])
+def test_an_upgrade_is_declined_by_ignoring_it(*, together: bool) -> None:
+    """The body of a request that wishes to upgrade is its body, never another request (RFC 9110, 7.8)."""
+    smuggled = b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = (
+        b"POST /first HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    )
+    last = b"GET /second HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    async def converse() -> bytes:
+        async with connected(echo) as (reader, writer):
+            for piece in [head + smuggled + last] if together else [head, smuggled, last]:
+                writer.write(piece)
+                await writer.drain()
+            return await asyncio.wait_for(reader.read(), 10)
+
+    received = asyncio.run(converse())
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert b"POST /first " + smuggled in received
+    assert received.endswith(b"GET /second ")
+
+
+def test_a_tunnel_is_refused() -> None:
+    """CONNECT has no way past: 405, and the connection is closed."""
+
+    async def converse() -> bytes:
+        async with connected(echo) as (reader, writer):
+            writer.write(b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+            return await asyncio.wait_for(reader.read(), 10)
+
+    assert asyncio.run(converse()).startswith(b"HTTP/1.1 405 ")
+
+
+def test_nonsense_behind_a_request_does_not_cost_its_answer() -> None:
+    """What is owed is answered, and then the connection is closed; nothing is written in between."""
+
+    async def converse() -> bytes:
+        release = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await release.wait()
+            await PlainTextResponse("paid")(scope, receive, send)
+
+        async with connected(slow) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"\x00\x01 nonsense\r\n\r\n")
+            await writer.drain()
+            asyncio.get_running_loop().call_later(0.1, release.set)
+            return await asyncio.wait_for(reader.read(), 10)
+
+    received = asyncio.run(converse())
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.endswith(b"paid")
+    assert b"400" not in received
+
+
+def test_an_early_answer_reaches_a_caller_who_is_still_sending() -> None:
+    """The connection is not reset under a body that nobody reads: the answer comes, and its end with it."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("no", 401, headers={"Connection": "close"})(scope, receive, send)
+
+    async def converse() -> bytes:
+        async with connected(refuse) as (reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n")
+            for _ in range(20):
+                writer.write(bytes(10_000))
+                await writer.drain()
+            return await asyncio.wait_for(reader.read(), 10)
+
+    received = asyncio.run(converse())
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert received.endswith(b"no")
+
+
+def test_a_connection_with_an_early_answer_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who goes on sending for ever is cut off."""
+    monkeypatch.setattr(gateway.protocol, "LINGER_SECONDS", 0.1)
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("no", 401, headers={"Connection": "close"})(scope, receive, send)
+
+    async def send_for_ever(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(100_000))
+            await writer.drain()
+
+    async def converse() -> None:
+        async with connected(refuse) as (reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 800000000\r\n\r\n")
+            await reader.read()
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(send_for_ever(writer), 10)
+
+    asyncio.run(converse())

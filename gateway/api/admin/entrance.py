@@ -28,10 +28,10 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in. Raises Unauthorized, NotFound, and what the application raises."""
         if self._digest is None:
-            raise NotFound(headers={"Connection": "close"})
+            raise NotFound
         given = bearer([value for name, value in scope["headers"] if name == b"authorization"])
         if given is None or not hmac.compare_digest(_digest(given), self._digest):
-            raise Unauthorized(detail="not the admin token", headers={"Connection": "close"})
+            raise Unauthorized(detail="not the admin token")
         seen: Seen = scope["state"]["seen"]
         seen["actor"] = ACTOR
         try:

@@ -43,7 +43,7 @@ def answer(value: Any, status: int = 200) -> Response:
 async def read_object(request: Request) -> dict[str, Any]:
     """Return the members of the body. Raises InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyTimeout."""
     if not is_plain_json(request.headers.get("content-type"), request.headers.get("content-encoding")):
-        raise UnsupportedMediaType(headers={"Connection": "close"})
+        raise UnsupportedMediaType
     return _members(await read_body(request, CAP_MIB))
 
 
