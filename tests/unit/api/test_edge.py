@@ -58,7 +58,7 @@ def test_other_answers_leave_the_connection_open() -> None:
 def test_a_request_that_is_not_waited_for_is_told_so() -> None:
     """When the server cancels what it does not wait for, the answer is the envelope, with Retry-After."""
 
-    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+    async def waits(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise asyncio.CancelledError
 
     sent = answer(waits)
