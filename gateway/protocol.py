@@ -99,12 +99,8 @@ class Protocol(HttpToolsProtocol):
         """Close once the answer has left; if the request is still coming in, say so first and give it a moment."""
         if self._lingering is not None:
             return
-        if (
-            self.cycle is None
-            or not self.cycle.more_body
-            or self._socket.is_closing()
-            or not self._socket.can_write_eof()
-        ):
+        cycle = self._present_cycle()
+        if cycle is None or not cycle.more_body or self._socket.is_closing():
             self._socket.close()
             return
         self._lingering = self.loop.call_later(LINGER_SECONDS, self._socket.close)
