@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let Hypothesis look as hard as the switch says; how long an example takes is nobody's promise."""
     settings.register_profile("small", max_examples=25, deadline=None, print_blob=True)
     settings.register_profile(
-        "full", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+        "full", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("full" if config.getoption("--full") else "small")
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from gateway.cli.access import administration, in_database, with_database
 from gateway.settings import load
 from tests.servers.gateway import GENERATE, Gateway, describe
+from tests.servers.process import wait_until
 from tests.servers.redis import Server, redis_server
 from tests.servers.simulator import Simulator, simulator
 
@@ -181,6 +182,8 @@ def running(directory: Path, upstream: Simulator, **settings: str) -> Iterator[G
             migrated = one.cli("migrate")
             assert migrated.returncode == 0, migrated.stderr
         one.begin()
+        # The first worker is ready before the last one.
+        wait_until(lambda: '"event":"serving"' in one.log.replace(" ", ""), "all workers to serve")
         yield one
     finally:
         one.end()

@@ -138,7 +138,11 @@ class Books(RuleBasedStateMachine):
                 self.all.append(admitted[-1])
                 owner = None if key is None else one.id
             else:
+                # What is spent, what is held and what is left are together the limit.
                 assert isinstance(admission, Exhausted)
+                used, limit = self.used(admission.period), LIMITS.limits()[admission.period]
+                assert admission == Exhausted(admission.period, limit, max(0, limit - used))
+                assert used + one.quote > limit
         return multiple(*admitted)
 
     @rule(ended=st.lists(known, max_size=4), bill=BILLS)
