@@ -135,6 +135,18 @@ def is_public(address: Address) -> bool:
     return address in _PUBLIC_IPV6 and address.scope_id is None and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
+def parse_exception(entry: str) -> tuple[str, int | None]:
+    """Read `host` or `host:port`, an exception to the guard's rules. Raises ValueError."""
+    try:
+        target = parse(f"http://{entry}/")
+    except AddressRefused as refused:
+        raise ValueError(f"not a host or host:port: {entry!r}") from refused
+    if target.path != "/" or entry.endswith("/"):
+        raise ValueError(f"not a host or host:port: {entry!r}")
+    has_port = re.search(r":[0-9]+\Z", entry.rpartition("]")[2]) is not None
+    return target.host, target.port if has_port else None
+
+
 async def look_up(host: str, port: int) -> Sequence[Address]:
     """Ask the system's resolver, in a thread. Raises OSError when there is no answer."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -146,7 +158,7 @@ class Guard:
 
     def __init__(self, allow: Sequence[str] = (), resolve: Resolve = look_up) -> None:
         """Read the exceptions; raises ValueError for an entry of another form."""
-        self._allowed = frozenset(_exception(entry) for entry in allow)
+        self._allowed = frozenset(parse_exception(entry) for entry in allow)
         self._resolve = resolve
 
     def target(self, url: str) -> Target:
@@ -221,14 +233,3 @@ def _literal(host: str) -> Address | None:
         return ip_address(host)
     except ValueError:
         return None
-
-
-def _exception(entry: str) -> tuple[str, int | None]:
-    try:
-        target = parse(f"http://{entry}/")
-    except AddressRefused as refused:
-        raise ValueError(f"not a host or host:port: {entry!r}") from refused
-    if target.path != "/" or entry.endswith("/"):
-        raise ValueError(f"not a host or host:port: {entry!r}")
-    has_port = re.search(r":[0-9]+\Z", entry.rpartition("]")[2]) is not None
-    return target.host, target.port if has_port else None

@@ -6,65 +6,31 @@ A variable that begins with `GATEWAY_` and is no setting is a fault: a misspelt 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import Misconfigured
+from gateway.setting_types import (
+    DatabaseUrl,
+    Host,
+    HttpUrl,
+    ImageHosts,
+    Port,
+    PortOrAny,
+    Proxies,
+    RedisUrl,
+    Secrets,
+    StorageUrl,
+    Token,
+    UpstreamKeys,
+    Zone,
+    is_wildcard,
+)
 
 PREFIX = "GATEWAY_"
-SHORTEST_SECRET = 32
-WILDCARDS = ("0.0.0.0", "::", "")
-KNOWN_DEFAULTS = ("changeme", "change-me", "password", "secret", "example", "admin")
 CLOUD_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
-
-
-def _split(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _url(*schemes: str) -> Any:
-    def check(value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "file"):
-            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return value.rstrip("/")
-
-    return AfterValidator(check)
-
-
-def _strong(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if len(value) < SHORTEST_SECRET:
-        raise ValueError(f"must be at least {SHORTEST_SECRET} characters")
-    if len(set(value)) < 8 or any(value.lower().startswith(word) for word in KNOWN_DEFAULTS):  # noqa: PLR2004 -- aaaa…
-        raise ValueError("must be random, not a known default: try `openssl rand -hex 32`")
-    return secret
-
-
-def _plain(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be printable ASCII without spaces")
-    return secret
-
-
-HttpUrl = Annotated[str, _url("http", "https")]
-Secrets = Annotated[tuple[Annotated[SecretStr, AfterValidator(_strong)], ...], BeforeValidator(_split)]
-UpstreamKeys = Annotated[tuple[Annotated[SecretStr, AfterValidator(_plain)], ...], BeforeValidator(_split)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseModel):
@@ -78,15 +44,15 @@ class Settings(BaseModel):
     )
     upstream_timeout: float = Field(180, gt=0, le=3600, description="Seconds for one generation, all attempts.")
     data_dir: Path = Field(Path("var"), description="Embedded database, images, journal, generated secret.")
-    database_url: Annotated[str, _url("postgresql", "sqlite")] | None = Field(
+    database_url: DatabaseUrl | None = Field(
         None, repr=False, description="`postgresql://…`; SQLite in the data directory if not set."
     )
-    redis_url: Annotated[str, _url("redis", "rediss", "redis+sentinel", "redis+cluster")] | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         repr=False,
         description="`redis://`, `rediss://`, `redis+sentinel://`, `redis+cluster://`; in-process if not set.",
     )
-    storage_url: str | None = Field(
+    storage_url: StorageUrl | None = Field(
         None,
         description="Where images are kept: `file:///…`, `s3://bucket/prefix`, `gs://…`, `az://…`, or `none`; "
         "a directory in the data directory if not set. Credentials by each cloud's usual variables.",
@@ -97,46 +63,27 @@ class Settings(BaseModel):
     secret: Secrets = Field(
         (), description="Peppers keys and signs links; several, newest first, to rotate. Generated when embedded."
     )
-    admin_token: Annotated[SecretStr, AfterValidator(_strong), AfterValidator(_plain)] | None = Field(
-        None, description="Opens the admin API to whoever has it; off if not set."
-    )
+    admin_token: Token | None = Field(None, description="Opens the admin API to whoever has it; off if not set.")
     catalog: Path | None = Field(None, description="A TOML file of models and prices; the shipped one if not set.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="Port to listen on.")
-    metrics_host: str = Field("127.0.0.1", description="Address of the metrics port.")
-    metrics_port: Port = Field(9400, description="Port of `GET /metrics`.")
+    metrics_host: Host = Field("127.0.0.1", description="Address of the metrics port.")
+    metrics_port: PortOrAny = Field(9400, description="Port of `GET /metrics`; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Processes; more than one needs Redis.")
     replicas: int = Field(1, ge=1, le=1000, description="Gateways sharing the limits while Redis is away.")
-    trusted_proxies: Names = Field((), description="Addresses or networks whose `X-Forwarded-For` is believed.")
+    trusted_proxies: Proxies = Field((), description="Addresses or networks whose `X-Forwarded-For` is believed.")
     unknown_settle_after: float | None = Field(
         None, gt=0, description="Seconds after which an unknown generation settles at its quote by itself."
     )
-    fetch_allow: Names = Field((), description="`host[:port]` list of image hosts that may be private or plain http.")
-    timezone: str = Field("Asia/Shanghai", description="Where a budget's day and month begin.")
+    fetch_allow: ImageHosts = Field(
+        (), description="`host[:port]` list of image hosts that may be private or plain http."
+    )
+    timezone: Zone = Field("Asia/Shanghai", description="Where a budget's day and month begin.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
 
     cloud: Mapping[str, str] = Field({}, exclude=True, repr=False)
     """The cloud credentials of the environment, as the object store's client wants them."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("must be a time zone such as Asia/Shanghai") from error
-        return name
-
-    @field_validator("storage_url")
-    @classmethod
-    def _known_store(cls, url: str | None) -> str | None:
-        if url is None or url == "none":
-            return url
-        parts = urlsplit(url)
-        if parts.scheme not in ("file", "s3", "gs", "az") or not (parts.netloc or parts.path.strip("/")):
-            raise ValueError("must be file:///…, s3://bucket/prefix, gs://bucket, az://container or none")
-        return url.rstrip("/")
 
     @property
     def embedded(self) -> bool:
@@ -156,13 +103,22 @@ class Settings(BaseModel):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def _same_place(self) -> bool:
+        """Whether both ports are on one address: the same, or one of a kind (IPv4, IPv6) that a wildcard covers."""
+        one, other = self.host, self.metrics_host
+        same_kind = (":" in one) == (":" in other)
+        return one == other or (same_kind and (is_wildcard(one) or is_wildcard(other)))
+
     def faults_to_serve(self) -> list[str]:
         """Return what is wrong with these settings taken together, for a gateway that is to serve."""
         faults = []
         if not self.upstream_api_keys:
             faults.append("GATEWAY_UPSTREAM_API_KEYS: is required: the key or keys of your account at upstream")
-        if self.host in WILDCARDS and self.public_url is None:
+        if is_wildcard(self.host) and self.public_url is None:
             faults.append("GATEWAY_PUBLIC_URL: is required when GATEWAY_HOST is a wildcard: links are made with it")
+        if self.port == self.metrics_port and self._same_place:
+            faults.append("GATEWAY_METRICS_PORT: must differ from GATEWAY_PORT: both listen on the same address")
         if self.workers > 1 and self.redis_url is None:
             faults.append("GATEWAY_REDIS_URL: is required when GATEWAY_WORKERS is more than 1")
         if not self.embedded and not self.secret:
@@ -172,25 +128,7 @@ class Settings(BaseModel):
 
 def load(environ: Mapping[str, str]) -> Settings:
     """Read the settings. Raises Misconfigured with every fault: the variable and what it must be, never its value."""
-    faults: list[str] = []
-    values: dict[str, Any] = {}
-    names = {PREFIX + name.upper(): name for name in Settings.model_fields if name != "cloud"}
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX):
-            continue
-        if variable in names:
-            if text != "":
-                values[names[variable]] = text
-        elif (setting := variable.removesuffix("_FILE")) in names and setting != variable:
-            if setting in environ:
-                faults.append(f"{variable}: is given beside {setting}; give one of the two")
-                continue
-            try:
-                values[names[setting]] = Path(text).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                faults.append(f"{variable}: cannot be read: {error}")
-        else:
-            faults.append(f"{variable}: is no setting")
+    values, faults = _given(environ)
     cloud = {name: value for name, value in environ.items() if name.startswith(CLOUD_PREFIXES)}
     try:
         settings = Settings(**values, cloud=cloud)
@@ -202,6 +140,41 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that are given, as text, and what is wrong with how. An empty variable is one not set."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    names = {PREFIX + name.upper(): name for name in Settings.model_fields if name != "cloud"}
+    for variable, text in sorted(environ.items()):
+        setting = variable if variable in names else variable.removesuffix("_FILE")
+        if not variable.startswith(PREFIX):
+            continue
+        if setting not in names:
+            faults.append(f"{variable}: is no setting")
+        elif text == "":
+            continue
+        elif setting == variable:
+            values[names[setting]] = text
+        elif environ.get(setting, "") != "":
+            faults.append(f"{variable}: is given beside {setting}; give one of the two")
+        else:
+            try:
+                values[names[setting]] = _content(Path(text))
+            except (OSError, ValueError) as error:
+                faults.append(f"{variable}: cannot be read: {error}")
+    return values, faults
+
+
+def _content(path: Path) -> str:
+    """Return what a file holds, without the newline at its end. Raises OSError; ValueError if that is nothing."""
+    content = path.read_text(encoding="utf-8").strip()
+    if content == "":
+        raise ValueError(f"{path} is empty")
+    return content
+
+
 def _fault(location: tuple[int | str, ...], message: str) -> str:
     text = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    return f"{PREFIX}{str(location[0]).upper()}: {text}"
+    name, *inside = location
+    entry = "".join(f"entry {index + 1} " for index in inside if isinstance(index, int))
+    return f"{PREFIX}{str(name).upper()}: {entry}{text}"

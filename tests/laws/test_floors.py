@@ -11,7 +11,19 @@ FLOORS = (
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},
     {"simulator", "api", "console"},
-    {"__main__", "cli", "app", "settings", "server", "parent", "life", "data_dir", "protocol", "stall"},
+    {
+        "__main__",
+        "cli",
+        "app",
+        "settings",
+        "setting_types",
+        "server",
+        "parent",
+        "life",
+        "data_dir",
+        "protocol",
+        "stall",
+    },
 )
 """The parts of each floor, the lowest first. On the top floor, where the whole is put together, parts meet."""
 

@@ -73,7 +73,11 @@ def test_every_fault_is_told_at_once() -> None:
         ("GATEWAY_UPSTREAM_API_KEYS", "good,ba d"),
         ("GATEWAY_UPSTREAM_API_KEYS", "sch\u00fcssel"),
         ("GATEWAY_DATABASE_URL", "mysql://user:hunter2@host/db"),
+        ("GATEWAY_DATABASE_URL", "postgresql://user:hunter2@host:hunter2/db"),
+        ("GATEWAY_DATABASE_URL", "postgresql://user:hunter2@host:99999/db"),
         ("GATEWAY_REDIS_URL", "http://:hunter2@host"),
+        ("GATEWAY_REDIS_URL", "redis://:hunter2@host:99999"),
+        ("GATEWAY_PUBLIC_URL", "https://user:hunter2@host"),
     ],
 )
 def test_a_faulty_secret_is_refused_without_saying_it(variable: str, value: str) -> None:
@@ -81,6 +85,68 @@ def test_a_faulty_secret_is_refused_without_saying_it(variable: str, value: str)
     (told,) = faults({variable: value})
     assert told.startswith(f"{variable}: ")
     assert not any(part in told for part in value.split(",") if len(part) > 5)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GATEWAY_DATABASE_URL", "sqlite:///gateway.sqlite3"),
+        ("GATEWAY_DATABASE_URL", "postgresql+psycopg2://host/db"),
+        ("GATEWAY_DATABASE_URL", "postgresql:///db"),
+        ("GATEWAY_DATABASE_URL", "postgresql"),
+        ("GATEWAY_REDIS_URL", "redis+sentinel://host"),
+        ("GATEWAY_REDIS_URL", "redis://host:port"),
+        ("GATEWAY_REDIS_URL", "redis://host/first"),
+        ("GATEWAY_FETCH_ALLOW", "a b"),
+        ("GATEWAY_FETCH_ALLOW", "https://host"),
+        ("GATEWAY_TRUSTED_PROXIES", "*"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("GATEWAY_TRUSTED_PROXIES", "proxy.example"),
+        ("GATEWAY_HOST", "not a host"),
+        ("GATEWAY_HOST", "[::]"),
+        ("GATEWAY_HOST", "0"),
+        ("GATEWAY_HOST", "127.1"),
+        ("GATEWAY_METRICS_HOST", "127.0.0.1:9400"),
+        ("GATEWAY_PORT", "0"),
+        ("GATEWAY_PUBLIC_URL", "https://host/?a"),
+        ("GATEWAY_PUBLIC_URL", "https://host/#a"),
+        ("GATEWAY_PUBLIC_URL", "https://a host"),
+        ("GATEWAY_PUBLIC_URL", "https://host:0"),
+        ("GATEWAY_UPSTREAM_URL", "https://user@host"),
+        ("GATEWAY_SECRET", ","),
+        ("GATEWAY_UPSTREAM_API_KEYS", " , "),
+        ("GATEWAY_TRUSTED_PROXIES", ","),
+    ],
+)
+def test_what_a_server_could_not_start_with_is_refused(variable: str, value: str) -> None:
+    """Each value is read by the parser that will use it, before anything is started."""
+    (told,) = faults({variable: value})
+    assert told.startswith(f"{variable}: ")
+    assert " must " in told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GATEWAY_DATABASE_URL", "postgresql://user:p%40ss@[::1]:5432/db"),
+        ("GATEWAY_REDIS_URL", "rediss+sentinel://a:26379,b/service/1"),
+        ("GATEWAY_FETCH_ALLOW", "minio:9000, [::1]:81, 10.0.0.1"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, ::1, 192.0.2.1"),
+        ("GATEWAY_HOST", "localhost"),
+        ("GATEWAY_METRICS_PORT", "0"),
+        ("GATEWAY_PUBLIC_URL", "http://images_1:8080/gateway"),
+    ],
+)
+def test_what_a_server_can_start_with_is_taken(variable: str, value: str) -> None:
+    """Every documented form is a setting."""
+    assert load(SERVING | {"GATEWAY_SECRET": GOOD, variable: value}).faults_to_serve() == []
+
+
+def test_the_entry_at_fault_is_counted() -> None:
+    """Of a list, each entry that is wrong is told by its place."""
+    assert faults({"GATEWAY_TRUSTED_PROXIES": "::1,a,10.0.0.0/8,b"}) == [
+        f"GATEWAY_TRUSTED_PROXIES: entry {place} must be an address or a network such as 10.0.0.0/8" for place in (2, 4)
+    ]
 
 
 def test_secrets_are_in_no_repr() -> None:
@@ -111,19 +177,47 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     assert "GATEWAY_SHOE_FILE: is no setting" in faults({"GATEWAY_SHOE_FILE": str(path)})
 
 
+def test_a_file_without_a_secret_is_a_fault(tmp_path: Path) -> None:
+    """A secret that a file ought to hold and does not is missing, and nothing else is taken in its place."""
+    path = tmp_path / "secret"
+    path.write_text(" \n")
+    assert faults({"GATEWAY_SECRET_FILE": str(path)}) == [f"GATEWAY_SECRET_FILE: cannot be read: {path} is empty"]
+
+
+def test_an_empty_variable_is_not_given_beside_a_file(tmp_path: Path) -> None:
+    """Compose files and unit files name variables that may be empty: X beside X_FILE, or X_FILE itself."""
+    path = tmp_path / "secret"
+    path.write_text(GOOD)
+    (secret,) = load({"GATEWAY_SECRET_FILE": str(path), "GATEWAY_SECRET": ""}).secret
+    assert secret.get_secret_value() == GOOD
+    (secret,) = load({"GATEWAY_SECRET_FILE": "", "GATEWAY_SECRET": GOOD}).secret
+    assert secret.get_secret_value() == GOOD
+
+
 @pytest.mark.parametrize(
     ("given", "missing"),
     [
         ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_PUBLIC_URL"),
         ({"GATEWAY_HOST": "::"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_HOST": "::0"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_HOST": "0:0:0:0:0:0:0:0"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_HOST": "::ffff:0.0.0.0"}, "GATEWAY_PUBLIC_URL"),
+        ({"GATEWAY_METRICS_PORT": "8080"}, "GATEWAY_METRICS_PORT"),
+        ({"GATEWAY_METRICS_PORT": "8080", "GATEWAY_METRICS_HOST": "0.0.0.0"}, "GATEWAY_METRICS_PORT"),
         ({"GATEWAY_WORKERS": "2", "GATEWAY_SECRET": GOOD}, "GATEWAY_REDIS_URL"),
         ({"GATEWAY_REDIS_URL": "redis://host"}, "GATEWAY_SECRET"),
         ({"GATEWAY_DATABASE_URL": "postgresql://host/db"}, "GATEWAY_SECRET"),
     ],
 )
 def test_settings_that_need_each_other(given: dict[str, str], missing: str) -> None:
-    """What only matters together is told by the variable that is missing."""
+    """What only matters together is told by the variable that is missing, or is to change."""
     assert [fault.partition(":")[0] for fault in load(SERVING | given).faults_to_serve()] == [missing]
+
+
+def test_two_addresses_may_have_one_port() -> None:
+    """Ports are in each other's way on one address alone."""
+    elsewhere = {"GATEWAY_METRICS_PORT": "8080", "GATEWAY_METRICS_HOST": "127.0.0.2"}
+    assert load(SERVING | elsewhere).faults_to_serve() == []
 
 
 @pytest.mark.parametrize(
