@@ -1,7 +1,9 @@
 """`gateway check-config`: every fault at once."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,7 +31,7 @@ def check_config(
 ) -> None:
     """Check the settings and the catalog as `serve` would. Contacts nothing, unless asked to."""
     configured = settings()
-    faults = configured.faults_to_serve()
+    faults = configured.faults_to_serve() + _faults_of_directory(configured.data_dir)
     try:
         load(configured.catalog)
     except CatalogFault as fault:
@@ -43,6 +45,19 @@ def check_config(
     if faults:
         raise Misconfigured(faults)
     say("the configuration is good")
+
+
+def _faults_of_directory(directory: Path) -> list[str]:
+    """Say why `serve` could not use the data directory, or make it; nothing is made to find out."""
+    if os.path.lexists(directory):
+        if not directory.is_dir():
+            return [f"GATEWAY_DATA_DIR: {directory} is no directory"]
+        usable = os.access(directory, os.W_OK | os.X_OK)
+        return [] if usable else [f"GATEWAY_DATA_DIR: {directory} cannot be written to"]
+    above = next(parent for parent in directory.absolute().parents if os.path.lexists(parent))
+    if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+        return []
+    return [f"GATEWAY_DATA_DIR: {directory} cannot be made in {above}"]
 
 
 async def _contact(configured: Settings) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.servers.gateway import Gateway, describe
 from tests.servers.pair import Pair
-from tests.servers.process import wait_until
+from tests.servers.process import free_port, wait_until
 
 FAULTY = """
 [models."flux-2-pro"]
@@ -82,7 +82,7 @@ def test_a_taken_port_is_told_by_its_setting(described: Callable[..., Gateway], 
 
 def test_one_data_directory_serves_one_gateway(shared: Pair) -> None:
     """A second `serve` on the same data directory is refused, and does the first no harm."""
-    done = shared.gateway.cli("serve", GATEWAY_PORT="0", GATEWAY_METRICS_PORT="0")
+    done = shared.gateway.cli("serve", GATEWAY_PORT=str(free_port()), GATEWAY_METRICS_PORT="0")
     assert done.returncode == 1
     assert f"another gateway serves from {shared.gateway.data_dir}" in done.stderr
     assert shared.post().status_code == 200
@@ -96,6 +96,32 @@ def test_a_good_configuration_is_good(described: Callable[..., Gateway]) -> None
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "the configuration is good" in done.stderr
     assert not one.data_dir.exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_data_directory_that_cannot_be_is_told(
+    described: Callable[..., Gateway], tmp_path: Path, place: str, command: str
+) -> None:
+    """A file where the data directory or its parent ought to be is found without making anything."""
+    (tmp_path / "file").touch()
+    said = refused(described(), command, GATEWAY_DATA_DIR=str(tmp_path / place))
+    assert f"GATEWAY_DATA_DIR: {tmp_path / place} " in said
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+def test_what_serve_cannot_start_with_is_not_good(described: Callable[..., Gateway], command: str) -> None:
+    """`serve` and `check-config` refuse the same, all of it at once, by the settings' names and with no traceback."""
+    wrong = {
+        "FETCH_ALLOW": "a b",
+        "DATABASE_URL": "postgresql://u:p@h:port/db",
+        "REDIS_URL": "redis+sentinel://host",
+        "HOST": "[::]",
+        "TRUSTED_PROXIES": "proxy",
+        "PUBLIC_URL": "https://host/?a",
+    }
+    said = refused(described(), command, **{f"GATEWAY_{name}": value for name, value in wrong.items()})
+    assert [f"GATEWAY_{name}: " in said for name in wrong] == [True] * len(wrong)
 
 
 def test_check_config_can_try_everything(shared: Pair) -> None:
