@@ -128,20 +128,21 @@ class RedisLink:
     async def _ask(self, asked: _Asked, patience: Patience) -> Any:
         if self._closed or self._breaker.open or patience.left <= 0:
             raise RedisUnavailable("Redis is not asked: it failed a moment ago")
+        loop = asyncio.get_running_loop()
         self._asked.append(asked)
         if not self._flush_due:
             self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop.call_soon(self._flush)
+        # A timer of its own: asyncio.timeout, which has a task to cancel, takes 10 µs more of every request.
+        expiry = loop.call_later(patience.left, _fail, asked, RedisUnavailable("Redis did not answer in time"))
         try:
             with patience.waiting():
-                async with asyncio.timeout(patience.left):
-                    return await asked.reply
-        except TimeoutError:
-            patience.lose()
-            raise RedisUnavailable("Redis did not answer in time") from None
+                return await asked.reply
         except RedisUnavailable:
             patience.lose()
             raise
+        finally:
+            expiry.cancel()
 
     def _flush(self) -> None:
         self._flush_due = False

@@ -1,8 +1,8 @@
 """How long one request waits for Redis, over all its trips."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 REQUEST_SECONDS = 0.6
 
@@ -31,15 +31,18 @@ class Patience:
         """Give up on Redis for the rest of the request."""
         self._left = 0.0
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time spent inside."""
+    def waiting(self) -> Self:
+        """Count the time spent inside the block: `with patience.waiting()`."""
+        return self
+
+    def __enter__(self) -> None:
         if self._waiting == 0:
             self._since = time.monotonic()
         self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            if self._waiting == 0:
-                self._left -= time.monotonic() - self._since
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting -= 1
+        if self._waiting == 0:
+            self._left -= time.monotonic() - self._since
