@@ -25,6 +25,8 @@ FIELDS = ("model", "prompt", "aspect_ratio", *IMAGE_FIELDS, *FLUX_FIELDS)
 IMAGE_BYTES_MAX = IMAGE_PIXELS_MAX = 20 * 1024 * 1024
 PIXELS_MAX = 4 * 1024 * 1024
 """The largest picture drawn; the document names no bound."""
+SIDE_MAX = 65_500
+"""The longest side drawn: libjpeg's."""
 
 _SEEDS = range(-(2**63), 2**64)
 
@@ -88,6 +90,9 @@ def check(members: dict[str, Any], models: Collection[str]) -> Asked:
     multiple = "Must be a positive multiple of 16 or null"
     width = _whole(members, "width", multiple, lambda number: number > 0 and number % 16 == 0)
     height = _whole(members, "height", multiple, lambda number: number > 0 and number % 16 == 0)
+    for name, side in (("width", width), ("height", height)):
+        if side is not None and side > SIDE_MAX:
+            raise Refused(f"Invalid {name} parameter. Maximum side: {SIDE_MAX} pixels")
     if (16 if width is None else width) * (16 if height is None else height) > PIXELS_MAX:
         raise Refused(f"Invalid width parameter. Maximum output size: {PIXELS_MAX} pixels")
     seed = _whole(members, "seed", "Must be an integer or null", _SEEDS.__contains__)
@@ -172,7 +177,11 @@ def _reference(name: str, value: Any) -> str:
 
 
 def _is_link(value: str) -> bool:
-    if not value.startswith(("http://", "https://")) or not value.isascii() or any(char <= " " for char in value):
+    if (
+        not value[:8].lower().startswith(("http://", "https://"))
+        or not value.isascii()
+        or any(char <= " " for char in value)
+    ):
         return False
     try:
         return bool(urlsplit(value).hostname)
