@@ -127,6 +127,11 @@ class ModelEntry(_Entry):
             raise ValueError("side_min is more than side_max")
         if self.pixels_max != 0 and self.side_min**2 > self.pixels_max:
             raise ValueError("pixels_max is less than side_min × side_min")
+        smallest = self._rules("").smallest_side
+        if self.side_max != 0 and smallest > self.side_max:
+            raise ValueError(f"side_min and side_max leave no side that is a multiple of {self.multiple_of}")
+        if self.pixels_max != 0 and smallest**2 > self.pixels_max:
+            raise ValueError(f"pixels_max is less than {smallest} × {smallest}, the smallest size")
         if self.images_advised is not None and self.images_advised > self.images_max:
             raise ValueError("images_advised is more than images_max")
         if isinstance(self.price, MegapixelPriceEntry) and self.pixels_max == 0 and self.side_max == 0:
@@ -135,16 +140,7 @@ class ModelEntry(_Entry):
 
     def as_model(self, name: str, rate: Decimal) -> Model:
         """Return the model of that name, its price at so many yuan for one unit of the price's currency."""
-        rules = ModelRules(
-            name=name,
-            accepts=frozenset(self.accepts),
-            images_max=self.images_max,
-            side_min=self.side_min,
-            side_max=self.side_max,
-            pixels_max=self.pixels_max,
-            multiple_of=self.multiple_of,
-            prompt_chars_max=self.prompt_chars_max,
-        )
+        rules = self._rules(name)
         price: Price = self.price.in_yuan(rate, rules)
         return Model(
             rules=rules,
@@ -158,4 +154,16 @@ class ModelEntry(_Entry):
             note=self.note,
             source=self.source,
             checked_on=self.checked_on,
+        )
+
+    def _rules(self, name: str) -> ModelRules:
+        return ModelRules(
+            name=name,
+            accepts=frozenset(self.accepts),
+            images_max=self.images_max,
+            side_min=self.side_min,
+            side_max=self.side_max,
+            pixels_max=self.pixels_max,
+            multiple_of=self.multiple_of,
+            prompt_chars_max=self.prompt_chars_max,
         )

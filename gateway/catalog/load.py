@@ -114,9 +114,9 @@ class _Reading:
         for name, entry in entries.items():
             for alias in entry.aliases:
                 if alias in taken:
-                    self._blame(
-                        _place(name), f"the alias {_quoted(alias)} is already a name of {_quoted(taken[alias])}"
-                    )
+                    twice = taken[alias] == name != alias
+                    what = "is listed twice" if twice else f"is already a name of {_quoted(taken[alias])}"
+                    self._blame(_place(name), f"the alias {_quoted(alias)} {what}")
                 taken.setdefault(alias, name)
 
     def _model(self, name: str, entry: ModelEntry, rates: Mapping[str, Decimal | None]) -> Model | None:

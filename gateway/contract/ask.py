@@ -46,6 +46,17 @@ class ModelRules:
     multiple_of: int
     prompt_chars_max: int
 
+    @property
+    def smallest_side(self) -> int:
+        """The smallest side there is."""
+        return max(-(-self.side_min // self.multiple_of), 1) * self.multiple_of
+
+    @property
+    def largest_side(self) -> int | None:
+        """The largest side there is, if the other one is the smallest; None without a limit."""
+        limits = [limit for limit in (self.side_max, self.pixels_max // self.smallest_side) if limit != 0]
+        return min(limits) // self.multiple_of * self.multiple_of if limits else None
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceBytes:

@@ -132,7 +132,7 @@ class _Fields:
         height, most = self.side("height"), self.rules.pixels_max
         if most == 0 or (width is None and height is None):
             return height
-        smallest = self._smallest_side()
+        smallest = self.rules.smallest_side
         if (smallest if width is None else width) * (smallest if height is None else height) > most:
             blamed = "height" if width is None else "width"
             raise violation.parameter(blamed, f"Maximum output size for {self.model}: {most} pixels")
@@ -167,14 +167,7 @@ class _Fields:
     def _unsupported(self, name: str) -> violation.Violation:
         return violation.parameter(name, f"Not supported by {self.model}")
 
-    def _smallest_side(self) -> int:
-        return max(self.rules.side_min, self.rules.multiple_of)
-
     def _side_range(self) -> str:
-        """Write the sides the model takes; without a limit of their own they end where the smallest other one does."""
-        smallest = self._smallest_side()
-        if self.rules.side_max != 0:
-            return f"{smallest} to {self.rules.side_max}"
-        if self.rules.pixels_max != 0:
-            return f"{smallest} to {self.rules.pixels_max // smallest}"
-        return f"{smallest} or more"
+        """Write the sides that the model takes: both ends are such sides."""
+        smallest, largest = self.rules.smallest_side, self.rules.largest_side
+        return f"{smallest} or more" if largest is None else f"{smallest} to {largest}"

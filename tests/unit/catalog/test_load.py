@@ -161,12 +161,21 @@ def test_amounts_are_plain_decimals(amount: str) -> None:
         (_with("multiple_of = 0"), 'c.toml: models."m".multiple_of: input should be greater than or equal to 1'),
         (_with("side_min = 64\nside_max = 32"), 'c.toml: models."m": side_min is more than side_max'),
         (_with("side_min = 64\npixels_max = 4095"), 'c.toml: models."m": pixels_max is less than side_min × side_min'),
+        (
+            _with("side_min = 65\nside_max = 79"),
+            'c.toml: models."m": side_min and side_max leave no side that is a multiple of 16',
+        ),
+        (_with("side_max = 15"), 'c.toml: models."m": side_min and side_max leave no side that is a multiple of 16'),
+        (
+            _with("side_min = 65\npixels_max = 6399"),
+            'c.toml: models."m": pixels_max is less than 80 × 80, the smallest size',
+        ),
         (_with('reply = "png"'), "c.toml: models.\"m\".reply: input should be 'url' or 'base64'"),
         (_with('retired_on = "2026-10-02"'), 'c.toml: models."m".retired_on: input should be a valid date'),
         (_with("retired_on = 2026-10-02T00:00:01Z"), 'c.toml: models."m".retired_on: input should be a valid date'),
         (_with('enabled = "no"'), 'c.toml: models."m".enabled: input should be a valid boolean'),
         (_with('aliases = ["m"]'), 'c.toml: models."m": the alias "m" is already a name of "m"'),
-        (_with('aliases = ["x", "x"]'), 'c.toml: models."m": the alias "x" is already a name of "m"'),
+        (_with('aliases = ["x", "x"]'), 'c.toml: models."m": the alias "x" is listed twice'),
         (
             _with('aliases = ["x\\n"]'),
             f'c.toml: models."m".aliases[0]: {NAMES}',

@@ -227,6 +227,32 @@ def test_a_model_without_limits_takes_any_multiple() -> None:
         read_ask(body, {"flux-2-pro": low}, usable=())
 
 
+@pytest.mark.parametrize(
+    ("side_min", "side_max", "pixels_max", "multiple_of", "ends"),
+    [
+        (250, 1450, 0, 16, (256, 1440)),
+        (0, 100, 0, 32, (32, 96)),
+        (100, 0, 1_000_000, 32, (128, 7808)),
+        (64, 10_000, 64 * 1000, 16, (64, 992)),
+    ],
+)
+def test_the_offered_range_is_acceptable(
+    side_min: int, side_max: int, pixels_max: int, multiple_of: int, ends: tuple[int, int]
+) -> None:
+    """Whoever is told a range may ask for its ends: the catalog's limits need not be multiples themselves."""
+    rules = ModelRules("flux", FLUX.accepts, 8, side_min, side_max, pixels_max, multiple_of, 100)
+
+    def sized(width: int, height: int) -> bytes:
+        return orjson.dumps({"model": "flux", "prompt": "p", "width": width, "height": height})
+
+    if side_min > multiple_of:
+        with pytest.raises(Violation, match=f"Supported range for flux: {ends[0]} to {ends[1]}$"):
+            read_ask(sized(multiple_of, ends[0]), {"flux": rules}, usable=())
+    for end in ends:
+        assert read_ask(sized(end, ends[0]), {"flux": rules}, usable=()).wire()["width"] == end
+    assert (rules.smallest_side, rules.largest_side) == ends
+
+
 @pytest.mark.parametrize("name", ["width", "height", "seed", "safety_tolerance"])
 @pytest.mark.parametrize("number", ["9" * 5000, "9" * 5000 + ".5e3", "1" + "0" * 4999 + "e-999", "1e999999999"])
 def test_absurd_numbers_are_the_fields_fault(name: str, number: str) -> None:
