@@ -169,6 +169,8 @@ class LedgerUnavailable(Unavailable):
     """SQL is out of reach, so a generation could not be accounted for and is not started."""
 
     public = "The ledger is temporarily unavailable"
+    perhaps_done: bool = False
+    """Whether the transaction may have been committed all the same: what failed was its last word."""
 
 
 class UpstreamUnreached(GatewayError):

@@ -24,7 +24,18 @@ from gateway.errors import LedgerUnavailable
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS = 10_000
+SWITCHES = 10
 READERS = 4
+CONNECT_SECONDS = 3
+COMMAND_SECONDS = 5
+SERVER_SETTINGS = {
+    # A host that dies inside a transaction must not hold its tenants' rows for the two hours TCP would take.
+    "idle_in_transaction_session_timeout": "10000",
+    "lock_timeout": "3000",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 _CANNOT_SERVE = ("08", "25006", "28", "3D", "40", "53", "55P03", "57", "58")
 
@@ -85,17 +96,15 @@ class SQLite:
 
     @staticmethod
     def _engine(url: URL, begin: str, **pool: Any) -> Engine:
-        engine = create_engine(url, connect_args={"check_same_thread": False, "isolation_level": None}, **pool)
+        engine = create_engine(
+            url, connect_args={"check_same_thread": False, "isolation_level": None}, hide_parameters=True, **pool
+        )
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: object) -> None:
-            for pragma in (
-                f"busy_timeout = {BUSY_TIMEOUT_MS}",
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                "foreign_keys = ON",
-            ):
+            for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "synchronous = FULL", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {pragma}")
+            _write_ahead(connection)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
@@ -113,13 +122,28 @@ class SQLite:
 
     def _write(self, work: Callable[[Connection], Result]) -> Result:
         """Run in the writer's thread, on a connection that stays checked out: there is no other user of it."""
+        worked = False
         try:
             if self._writing is None:
                 self._writing = self._writer.connect()
             with self._writing.begin():
-                return work(self._writing)
+                result = work(self._writing)
+                worked = True
         except (OperationalError, sqlite3.OperationalError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error, perhaps_done=worked) from error
+        return result
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a database to WAL mode, which is the one thing that does not heed the busy timeout."""
+    for _ in range(SWITCHES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            connection.execute("BEGIN IMMEDIATE")  # waits for whoever is making the database just now
+            connection.execute("COMMIT")
+        else:
+            return
 
 
 class PostgreSQL:
@@ -132,9 +156,14 @@ class PostgreSQL:
             url.set(drivername="postgresql+asyncpg"),
             pool_size=8,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=False,
-            connect_args={"timeout": 5, "command_timeout": 10},
+            hide_parameters=True,  # they hold prompts
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": COMMAND_SECONDS,
+                "server_settings": SERVER_SETTINGS,
+            },
         )
 
     async def read(self, work: Callable[[Connection], Result]) -> Result:
@@ -147,15 +176,18 @@ class PostgreSQL:
         await self._engine.dispose()
 
     async def _run(self, work: Callable[[Connection], Result]) -> Result:
+        worked = False
         try:
             async with self._engine.begin() as connection:
-                return await connection.run_sync(work)
+                result = await connection.run_sync(work)
+                worked = True
         except (OperationalError, InterfaceError, PoolTimeout, OSError, TimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error, perhaps_done=worked) from error
         except DBAPIError as error:
             if error.connection_invalidated or cannot_serve(getattr(error.orig, "sqlstate", None)):
-                raise _unavailable(error) from error
+                raise _unavailable(error, perhaps_done=worked) from error
             raise
+        return result
 
 
 def cannot_serve(sqlstate: str | None) -> bool:
@@ -167,9 +199,11 @@ def cannot_serve(sqlstate: str | None) -> bool:
     return sqlstate is not None and sqlstate.startswith(_CANNOT_SERVE)
 
 
-def _unavailable(error: Exception) -> LedgerUnavailable:
+def _unavailable(error: Exception, *, perhaps_done: bool = False) -> LedgerUnavailable:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return LedgerUnavailable(detail=f"{type(cause).__name__}: {cause}", retry_after=5)
+    unavailable = LedgerUnavailable(detail=f"{type(cause).__name__}: {cause}", retry_after=5)
+    unavailable.perhaps_done = perhaps_done
+    return unavailable
 
 
 def ping(connection: Connection) -> None:

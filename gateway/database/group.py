@@ -61,7 +61,9 @@ class GroupCommit(Generic[Job]):
             results = await self._database.write(lambda connection: self._apply(connection, jobs))
         except LedgerUnavailable as error:
             for waiting in group:
-                _fail(waiting, LedgerUnavailable(detail=error.detail, retry_after=error.retry_after))
+                own = LedgerUnavailable(detail=error.detail, retry_after=error.retry_after)
+                own.perhaps_done = error.perhaps_done
+                _fail(waiting, own)
         except Exception as error:  # noqa: BLE001 -- whatever one job raised, its caller gets it and nobody else
             if len(group) == 1:
                 _fail(group[0], error)

@@ -47,13 +47,21 @@ class Journal:
         A last line that a crash cut short was never acknowledged.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = self._locked()
         for path in sorted(self._directory.glob("*.jsonl")):
             if path != self._path:
                 self._adopt(path)
         _sync_directory(self._directory)
         return len(self.entries)
+
+    def _locked(self) -> int:
+        """Make and lock the file; one that another process took for a dead one's before the lock is made again."""
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:
+                return file
+            os.close(file)
 
     async def append(self, entry: Settlement | Abandonment) -> None:
         """Remember an entry durably."""

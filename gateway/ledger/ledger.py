@@ -1,8 +1,8 @@
 """The ledger as the flow sees it: reserve, settle, abandon. Each is one job of a group commit."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -15,14 +15,17 @@ from gateway.ledger import processes
 from gateway.ledger.bill import FREE
 from gateway.ledger.find import Found, by_id, by_key, owner_of_image
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Abandonment, Admission, Repeat, Reservation, Settlement
+from gateway.ledger.records import Abandonment, Admission, Admitted, Repeat, Reservation, Settlement
 from gateway.ledger.reserve import lock_tenants, remember, reserve
 from gateway.ledger.settle import abandon, settle
 from gateway.ledger.unknown import settle_overdue
 
 _Job: TypeAlias = Reservation | Settlement | Abandonment | Repeat
 
+Result = TypeVar("Result")
+
 JOURNAL_RETRY_SECONDS = 1.0
+JOURNAL_PART = 256
 
 
 class Ledger:
@@ -43,46 +46,33 @@ class Ledger:
         self._alone = alone
         self._settle_unknown_after = settle_unknown_after
         self._group = GroupCommit[_Job](database, self._apply)
+        self._owned: set[asyncio.Task[Any]] = set()
+        self._refused: set[str] = set()
+        """Ids of journal entries that SQL would not take."""
         self._log = structlog.get_logger("ledger")
 
     async def reserve(self, reservation: Reservation) -> Admission:
-        """Hold the quote durably, or say why not. Raises LedgerUnavailable: then nothing is held for long.
+        """Hold the quote durably, or say why not.
 
-        A commit that failed may have happened. The release that is journaled undoes it, and is nothing if it did not.
+        Raises LedgerUnavailable: then nothing is held for long. The same goes for a caller who is cancelled meanwhile.
         """
+        reserving = self._own(self._reserve(reservation))
         try:
-            admission: Admission = await self._group.commit(reservation)
-        except LedgerUnavailable as error:
-            await self._journal.append(
-                Settlement(
-                    reservation.id,
-                    reservation.tenant_id,
-                    FREE,
-                    clock.now(),
-                    failure=f"not started: {error.detail}",
-                    frees_key=True,
-                )
-            )
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            self._own(self._undo(reservation, reserving))
             raise
-        return admission
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Put the bill in the hold's place; return False for a repeat. With SQL away it is journaled, never lost."""
-        try:
-            changed: bool = await self._group.commit(settlement)
-        except LedgerUnavailable as error:
-            self._log.warning("settlement journaled", generation=settlement.id, reason=error.detail)
-            await self._journal.append(settlement)
-            return True
-        return changed
+        """Put the bill in the hold's place; return False for a repeat. What SQL does not take is journaled, never lost.
+
+        It is done whether or not the caller is still there.
+        """
+        return await asyncio.shield(self._own(self._settle(settlement)))
 
     async def abandon(self, abandonment: Abandonment) -> None:
-        """Give up on knowing the outcome; the hold stays. With SQL away it is journaled."""
-        try:
-            await self._group.commit(abandonment)
-        except LedgerUnavailable as error:
-            self._log.warning("unknown outcome journaled", generation=abandonment.id, reason=error.detail)
-            await self._journal.append(abandonment)
+        """Give up on knowing the outcome; the hold stays. It is done, or journaled, like a settlement."""
+        await asyncio.shield(self._own(self._abandon(abandonment)))
 
     async def remember(self, repeat: Repeat) -> None:
         """Write down that an idempotency key was answered from an earlier generation. Raises LedgerUnavailable."""
@@ -119,20 +109,81 @@ class Ledger:
                 self._log.warning("ledger unavailable", reason=error.detail, journaled=len(self._journal.entries))
 
     async def flush_journal(self) -> None:
-        """Commit what was journaled. Raises LedgerUnavailable."""
-        if waiting := list(self._journal.entries):
-            await asyncio.gather(*(self._group.commit(entry) for entry in waiting))
-            await self._journal.done(waiting)
-            self._log.info("journal committed", entries=len(waiting))
+        """Commit what was journaled, a part at a time. Raises LedgerUnavailable.
+
+        An entry that SQL refuses for its own sake stays, is complained of once, and holds up no other.
+        """
+        waiting = [entry for entry in self._journal.entries if entry.id not in self._refused]
+        for start in range(0, len(waiting), JOURNAL_PART):
+            part = waiting[start : start + JOURNAL_PART]
+            results = await asyncio.gather(*(self._group.commit(entry) for entry in part), return_exceptions=True)
+            failures = dict(zip(map(id, part), results, strict=True))
+            await self._journal.done([entry for entry in part if not isinstance(failures[id(entry)], BaseException)])
+            for entry in part:
+                failure = failures[id(entry)]
+                if isinstance(failure, LedgerUnavailable):
+                    raise failure
+                if isinstance(failure, BaseException):
+                    self._refused.add(entry.id)
+                    self._log.error("journal entry refused", generation=entry.id, reason=repr(failure))
+        if waiting:
+            self._log.info("journal committed", entries=len(waiting), left=len(self._journal.entries))
 
     async def close(self) -> None:
         """Commit what waits and take leave; what SQL does not take stays in the journal."""
+        while self._owned:
+            await asyncio.wait(self._owned)
         await self._group.drain()
         try:
             await self.flush_journal()
             await self._database.write(lambda connection: processes.goodbye(connection, self._process_id))
         except LedgerUnavailable as error:
             self._log.warning("closed without SQL", reason=error.detail, journaled=len(self._journal.entries))
+
+    def _own(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        """Run work that no caller's end may stop; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._owned.add(task)
+        task.add_done_callback(self._owned.discard)
+        return task
+
+    async def _reserve(self, reservation: Reservation) -> Admission:
+        try:
+            admission: Admission = await self._group.commit(reservation)
+        except LedgerUnavailable as error:
+            if error.perhaps_done:
+                # The release undoes a commit that happened, and is nothing if it did not.
+                await self._journaled(_release(reservation, f"not started: {error.detail}"))
+            raise
+        return admission
+
+    async def _undo(self, reservation: Reservation, reserving: "asyncio.Task[Admission]") -> None:
+        await asyncio.wait([reserving])
+        if reserving.exception() is None and isinstance(reserving.result(), Admitted):
+            await self._settle(_release(reservation, "not started: its caller was stopped"))
+
+    async def _settle(self, settlement: Settlement) -> bool:
+        try:
+            changed: bool = await self._group.commit(settlement)
+        except Exception as error:  # noqa: BLE001 -- whatever SQL says, what was paid is not forgotten
+            self._log.error("settlement journaled", generation=settlement.id, reason=repr(error))
+            await self._journaled(settlement)
+            return True
+        return changed
+
+    async def _abandon(self, abandonment: Abandonment) -> None:
+        try:
+            await self._group.commit(abandonment)
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._log.error("unknown outcome journaled", generation=abandonment.id, reason=repr(error))
+            await self._journaled(abandonment)
+
+    async def _journaled(self, entry: Settlement | Abandonment) -> None:
+        """Journal an entry; with the disk failing too it is remembered by this process alone."""
+        try:
+            await self._journal.append(entry)
+        except OSError as error:
+            self._log.critical("journal cannot be written", generation=entry.id, reason=str(error))
 
     async def _heartbeat(self) -> None:
         now = clock.now()
@@ -168,6 +219,10 @@ class Ledger:
         if repeated:
             remember(connection, self._process_id, repeated)
         return [results.get(id(job)) for job in jobs]
+
+
+def _release(reservation: Reservation, failure: str) -> Settlement:
+    return Settlement(reservation.id, reservation.tenant_id, FREE, clock.now(), failure=failure, frees_key=True)
 
 
 def _tenant(job: _Job) -> str:

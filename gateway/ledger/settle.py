@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database.tables import generations, images
 from gateway.ledger.records import Abandonment, Settlement
 from gateway.ledger.reserve import Window, add_to_balances, windows_of
+from gateway.ledger.transitions import Change
 from gateway.ledger.transitions import settle as settled
 from gateway.money import Micros
 
@@ -22,6 +24,9 @@ _OPEN = select(
     generations.c.cost,
     generations.c.provider,
     generations.c.idempotency_key,
+    generations.c.account,
+    generations.c.reply,
+    generations.c.error,
 ).where(generations.c.id.in_(bindparam("ids", expanding=True)))
 
 _SETTLE = (
@@ -69,7 +74,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     changed: list[bool] = []
     for one in ended:
         row = rows.pop(one.id, None)
-        change = None if row is None else settled(row.state, row.quote, row.cost, row.bill, one.bill)
+        change = None if row is None else _change(row, one)
         changed.append(change is not None)
         if row is None or change is None:
             continue
@@ -84,7 +89,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
                 "cost": one.bill.cost,
                 "answered_model": one.answered_model,
                 "provider": row.provider if one.provider is None else one.provider,
-                "account": one.account,
+                "account": row.account if one.account is None else one.account,
                 "images_generated": one.images_generated,
                 "images_failed": one.images_failed,
                 "settled_at": one.settled_at,
@@ -108,6 +113,12 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
 def abandon(connection: Connection, lost: Sequence[Abandonment]) -> None:
     """Turn reserved generations into unknown ones; their holds stay. Those that ended are left as they are."""
     connection.execute(_ABANDON, [{"row": one.id, "failure": one.failure, "account": one.account} for one in lost])
+
+
+def _change(row: Row[*tuple[Any, ...]], one: Settlement) -> Change | None:
+    # An answer leaves a reply, or what the caller was told; an end without either was decided by hand.
+    by_hand = row.reply is None and row.error is None and (one.reply is not None or one.error is not None)
+    return settled(row.state, row.quote, row.cost, row.bill, one.bill, by_hand=by_hand)
 
 
 def _image_rows(one: Settlement) -> list[dict[str, object]]:

@@ -34,16 +34,19 @@ def refusal(budget: Budget, balances: Mapping[Period, Balance], quote: Micros) -
     return None
 
 
-def settle(state: State, quote: Micros, cost: Micros | None, kind: str | None, bill: Bill) -> Change | None:
+def settle(
+    state: State, quote: Micros, cost: Micros | None, kind: str | None, bill: Bill, *, by_hand: bool = False
+) -> Change | None:
     """Settle or release a generation that is in `state` with this quote, cost and kind of bill; None changes nothing.
 
     1. Held (reserved or unknown): the bill replaces the hold.
-    2. Ended already: upstream's own figure corrects a release or a bill that was not exact. It is what was paid.
-    3. Anything else is a repeat.
+    2. Ended by hand (an operator, or because it was unknown for too long): upstream's late answer is the truth.
+    3. Ended by an answer: upstream's own figure corrects a bill that was not exact.
+    4. Anything else is a repeat.
     """
     ended: State = "released" if bill.kind == "free" else "settled"
     if state in ("reserved", "unknown"):
         return Change(ended, bill.cost, -quote)
-    if bill.kind == "exact" and kind != "exact":
+    if by_hand or (bill.kind == "exact" and kind != "exact"):
         return Change(ended, bill.cost - (0 if cost is None else cost), 0)
     return None

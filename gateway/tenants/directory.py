@@ -22,6 +22,7 @@ from gateway.tenants.policy import KeyPolicy, Policy, key_policy_from_text, poli
 
 FRESH_SECONDS = 4.0
 KNOWN_SECONDS = 600.0
+AWAY_SECONDS = 3.0
 REMEMBERED = 10_000
 
 _FIND = (
@@ -66,6 +67,7 @@ class Directory:
         self._pepper = pepper
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._reading: dict[str, asyncio.Task[_Entry]] = {}
+        self._away_until = 0.0
 
     async def caller(self, key: str | None) -> Caller:
         """Return who this key belongs to.
@@ -88,6 +90,9 @@ class Directory:
     async def _read(self, digests: list[str], known: _Entry | None) -> _Entry:
         """Read a key, once however many requests wait for it."""
         name = digests[0]
+        remembered = known is not None and time.monotonic() - known.read_at < KNOWN_SECONDS
+        if known is not None and remembered and time.monotonic() < self._away_until:
+            return known  # SQL failed a moment ago: nobody waits for it to fail again
         task = self._reading.get(name)
         if task is None:
             task = self._reading[name] = asyncio.create_task(self._look_up(digests))
@@ -95,7 +100,8 @@ class Directory:
         try:
             return await asyncio.shield(task)
         except LedgerUnavailable:
-            if known is not None and time.monotonic() - known.read_at < KNOWN_SECONDS:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            if known is not None and remembered:
                 return known
             raise
 

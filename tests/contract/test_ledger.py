@@ -313,8 +313,8 @@ def test_an_operator_decides_what_is_unknown(database_url: str, tmp_path: Path) 
     asyncio.run(story())
 
 
-def test_a_caller_who_leaves_does_not_undo_what_was_asked(database_url: str, tmp_path: Path) -> None:
-    """Cancelling a reservation that waits in a group leaves it committed, and its neighbours untouched."""
+def test_a_caller_who_is_stopped_while_it_reserves_holds_nothing(database_url: str, tmp_path: Path) -> None:
+    """Cancelling a reservation that waits in a group releases it, since nothing was sent; its neighbours stay."""
 
     async def story() -> None:
         async with opened(database_url) as database:
@@ -329,7 +329,8 @@ def test_a_caller_who_leaves_does_not_undo_what_was_asked(database_url: str, tmp
             assert all(isinstance(one, asyncio.CancelledError) for one in said[::2])
             assert said[1::2] == [Admitted()] * 5
             await ledger.close()
-            assert await database.read(lambda sql: totals(sql, tenant)) == (0, 10 * YUAN)
+            assert await database.read(lambda sql: totals(sql, tenant)) == (0, 5 * YUAN)
+            assert [(await _row(database, one.id)).state for one in asked] == ["released", "reserved"] * 5
 
     asyncio.run(story())
 

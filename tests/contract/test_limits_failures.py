@@ -228,6 +228,35 @@ def test_leaving_during_a_renewal_leaves() -> None:
     asyncio.run(play())
 
 
+def test_a_place_given_back_without_redis_is_freed_when_it_is_back() -> None:
+    """Renewals that fail while Redis is away forget no place that was given back meanwhile."""
+
+    async def play() -> None:
+        with redis_server() as server:
+            async with (
+                RedisLink(parse_address(server.url), metrics := new_metrics()) as link,
+                SharedLimiter(link, metrics, processes=1) as limiter,
+                open_limiter(server.url) as other,
+            ):
+                team, one = tenant(concurrency=1), fresh_id()
+                assert (await limiter.enter(team, None, one, 1, patience())).allowed
+                with server.stopped():
+                    await limiter.leave(one, Patience())
+                    await limiter.renew()
+                assert not (await other.enter(team, None, fresh_id(), 1, patience())).allowed
+                await until_free(other, team)
+
+    asyncio.run(play())
+
+
+async def until_free(limiter: Limiter, team: Scope) -> None:
+    """Wait until the tenant has a free place, for a part of the lease at the most."""
+    deadline = time.monotonic() + 5
+    while not (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed:
+        assert time.monotonic() < deadline, "the place was not given back"
+        await asyncio.sleep(0.02)
+
+
 def test_cancelled_entry_is_freed_by_the_next_renewal() -> None:
     """A place that Redis gave to a caller who had already left is given back."""
 

@@ -1,8 +1,10 @@
 """What waits for SQL is in a file that survives the process."""
 
 import asyncio
+import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,22 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 asyncio.run(_append(journal, LOST))
         asyncio.run(_append(journal, LOST))
     assert adopted(tmp_path) == [SETTLED, LOST]
+
+
+def test_a_journal_taken_for_a_dead_ones_is_made_again(tmp_path: Path) -> None:
+    """Another process may remove the file before its owner has locked it: what is journaled then is in a new one."""
+    path = tmp_path / "one.jsonl"
+    other = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    journal = Journal(tmp_path, "one")
+    opening = threading.Thread(target=journal.open)
+    opening.start()
+    path.unlink()
+    os.close(other)
+    opening.join(10)
+    asyncio.run(_append(journal, LOST))
+    assert path.stat().st_size > 0
+    journal.close()
 
 
 def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
