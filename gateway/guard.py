@@ -11,14 +11,15 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-Address: TypeAlias = IPv4Address | IPv6Address
+from gateway.contract import Address, is_public
+
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[Address]]]
 """Looks a host name up; raises OSError when there is no answer."""
 
@@ -36,27 +37,6 @@ _NAME_LENGTH_MAX: Final = 253
 _PORTS: Final = {"http": 80, "https": 443}
 _PORT_MAX: Final = 65535
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
-
-# Beside what `is_global` denies, which differs between releases of Python (CVE-2024-4032). Of IPv6 only the block that
-# IANA assigns unicast addresses from is public, less Teredo and its neighbours, 6to4 and documentation: so every form
-# that carries an IPv4 address (mapped, compatible, translated, NAT64, Teredo, 6to4) is out; a translator on the way
-# might lead it anywhere.
-_PUBLIC_IPV6: Final = ip_network("2000::/3")
-_DENIED: Final = tuple(
-    ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "100.64.0.0/10",
-        "192.0.0.0/24",
-        "192.88.99.0/24",
-        "198.18.0.0/15",
-        "224.0.0.0/3",
-        "2001::/23",
-        "2002::/16",
-        "3fff::/20",
-    )
-)
-_ISATAP: Final = frozenset({0x0000_5EFE, 0x0200_5EFE})  # the upper half of an interface identifier, RFC 5214, 6.1
 
 
 class AddressRefused(Exception):
@@ -124,15 +104,6 @@ def _host(text: str) -> str:
     if len(host) > _NAME_LENGTH_MAX or not all(_LABEL.fullmatch(label) for label in labels):
         raise AddressRefused("the URL has an impossible host name")
     return host
-
-
-def is_public(address: Address) -> bool:
-    """Tell whether an address is a public unicast one that carries no other address within it."""
-    if not address.is_global or any(address in network for network in _DENIED):
-        return False
-    if isinstance(address, IPv4Address):
-        return True
-    return address in _PUBLIC_IPV6 and address.scope_id is None and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
 def parse_exception(entry: str) -> tuple[str, int | None]:

@@ -1,7 +1,8 @@
-"""Which hosts written in a URL cannot be public: literal addresses of other networks, in every form parsers take.
+"""Which addresses are public, for all of the gateway, and which hosts written in a URL cannot be.
 
 A name is not resolved here: these URLs are fetched by upstream, and only what is plainly pointless or aimed at
-somebody's inner network is refused.
+somebody's inner network is refused, in every form that parsers take. What the gateway itself connects to is decided
+by its address guard, with the same table.
 """
 
 import re
@@ -11,6 +12,11 @@ from unicodedata import normalize
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+# Beside what `is_global` denies, which differs between releases of Python (CVE-2024-4032). Of IPv6 only the block that
+# IANA assigns unicast addresses from is public, less Teredo and its neighbours, 6to4 and documentation: so every form
+# that carries an IPv4 address (mapped, compatible, translated, NAT64, Teredo, 6to4) is out; a translator on the way
+# might lead it anywhere.
+_PUBLIC_IPV6 = ip_network("2000::/3")
 _DENIED = tuple(
     ip_network(network)
     for network in (
@@ -20,21 +26,12 @@ _DENIED = tuple(
         "192.88.99.0/24",
         "198.18.0.0/15",
         "224.0.0.0/3",
-        # IPv6 forms that carry an IPv4 address are refused as a whole, public or not.
-        "::/96",
-        "::ffff:0:0/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
         "2001::/23",
         "2002::/16",
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/9",
-        "ff00::/8",
     )
 )
-"""On top of `is_global`, whose table differs between Python's patch releases."""
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})  # the upper half of an interface identifier, RFC 5214, 6.1
 
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _IPV4_PARTS_MAX = 4
@@ -43,10 +40,12 @@ _NAME_CHARACTERS_MAX = 253
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet: globally routed, unicast, and not IPv4 in disguise."""
-    return address.is_global and not any(
-        address.version == network.version and address in network for network in _DENIED
-    )
+    """Tell whether an address is a public unicast one that carries no other address within it."""
+    if not address.is_global or any(address in network for network in _DENIED):
+        return False
+    if isinstance(address, IPv4Address):
+        return True
+    return address in _PUBLIC_IPV6 and address.scope_id is None and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
 def read_host(host: str) -> Address | str | None:

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from gateway.guard import Address, AddressRefused, Guard, GuardedResolver, is_public, look_up, parse
+from gateway.contract import Address, is_public
+from gateway.guard import AddressRefused, Guard, GuardedResolver, look_up, parse
 
 MALFORMED = [
     "",

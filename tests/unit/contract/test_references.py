@@ -276,6 +276,8 @@ def test_urls_are_sent_unchanged(url: str) -> None:
         "[fe80::1]",
         "[fec0::1]",
         "[ff02::1]",
+        "[1234::1]",
+        "[2606:4700::5efe:7f00:1]",
         "localhost",
         "LOCALHOST",
         "localhost.",

@@ -14,7 +14,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from gateway.guard import Address, Guard
+from gateway.contract import Address
+from gateway.guard import Guard
 from gateway.images.fetch import Failure, Fetcher, FetchFailed, FetchLimits
 from tests.unit.test_guard import MALFORMED, PRIVATE
 
