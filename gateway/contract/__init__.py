@@ -17,7 +17,7 @@ from gateway.contract.ask import (
     ReferenceLink,
 )
 from gateway.contract.headers import bearer, is_plain_json
-from gateway.contract.picture import Header, read_header
+from gateway.contract.picture import Header, MediaType, read_header
 from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, read_ask
 from gateway.contract.references import MAX_REFERENCE_BYTES, MAX_REFERENCE_PIXELS, read_reference
 from gateway.contract.violation import Violation
@@ -36,6 +36,7 @@ __all__ = [
     "Address",
     "GenerateAsk",
     "Header",
+    "MediaType",
     "ModelRules",
     "Reference",
     "ReferenceBytes",

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.contract import Header, read_header
+from gateway.contract import Header, MediaType, read_header
 from tests.unit.contract.samples import png
+
+TYPES: dict[str, MediaType] = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
 def _drawn(kind: str, size: tuple[int, int], **options: object) -> bytes:
@@ -32,7 +34,7 @@ def _drawn(kind: str, size: tuple[int, int], **options: object) -> bytes:
 )
 def test_real_pictures(kind: str, options: dict[str, object]) -> None:
     """What an encoder writes is read as the size it was given."""
-    assert read_header(_drawn(kind, (321, 123), **options)) == Header(f"image/{kind.lower()}", 321, 123)
+    assert read_header(_drawn(kind, (321, 123), **options)) == Header(TYPES[kind], 321, 123)
 
 
 def test_fill_bytes_and_markers_without_length() -> None:
@@ -48,7 +50,13 @@ def test_cut_off_pictures(kind: str) -> None:
     read = [read_header(whole[:length]) for length in range(len(whole))]
     assert read[0] is None
     first = next(index for index, header in enumerate(read) if header is not None)
-    assert all(header == Header(f"image/{kind.lower()}", 400, 300) for header in read[first:])
+    assert all(header == Header(TYPES[kind], 400, 300) for header in read[first:])
+
+
+def test_the_shortest_picture() -> None:
+    """A lossless WebP may be as short as 26 bytes."""
+    shortest = b"RIFF\x12\0\0\0WEBPVP8L\x06\0\0\0\x2fAlo\0k"
+    assert read_header(shortest) == Header("image/webp", 11_330, 446)
 
 
 def test_a_file_of_nothing_but_markers() -> None:
