@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from types import TracebackType
@@ -20,6 +20,9 @@ _SECOND = 1_000_000
 _FLOOR_SLACK = 1_000_000
 """Two looks at one level differ by their travel times, at most the patience of a request. A floor must lie below that,
 or each would raise the level a little and take from the tenant what nobody used."""
+
+_STRAYS_SECONDS = 1.0
+"""How often strays are freed: as long as one stands in Redis, it keeps somebody out."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +44,8 @@ class SharedLimiter:
         self._lease = round(lease_seconds * _SECOND)
         self._take = _script("take.lua")
         self._renew = _script("renew.lua")
-        self._strays: dict[str, set[str]] = {}
-        """Ids by key that Redis may hold a place for although they are not in progress."""
+        self._strays: dict[str, dict[str, int]] = {}
+        """Ids by key that Redis may hold a place for although they are not in progress, and until when by the clock."""
         self._renewal: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -72,7 +75,7 @@ class SharedLimiter:
         keys = self._local.holdings.remove(id)
         freed = False
         try:
-            # Without Redis, a place is freed by the next renewal, or by the end of its lease.
+            # Without Redis, a place is freed soon after it is back, or by the end of its lease.
             with suppress(RedisUnavailable):
                 await asyncio.gather(*(self._link.call("ZREM", key, id, patience=patience) for key in keys))
                 freed = True
@@ -81,8 +84,9 @@ class SharedLimiter:
                 self._strayed(keys, id)
 
     def _strayed(self, keys: Iterable[str], id: str) -> None:  # noqa: A002 -- the word of the house
+        until = self._local.clock() + self._lease
         for key in keys:
-            self._strays.setdefault(key, set()).add(id)
+            self._strays.setdefault(key, {})[id] = until
 
     async def _decide(
         self,
@@ -144,9 +148,13 @@ class SharedLimiter:
         return verdict
 
     async def _keep_renewing(self) -> None:
+        period = self._lease_seconds / 3
+        renewed = self._local.clock()
         while True:
-            await asyncio.sleep(self._lease_seconds / 3)
-            await self.renew()
+            await asyncio.sleep(min(period, _STRAYS_SECONDS))
+            if self._strays or self._local.clock() >= renewed + period * _SECOND:
+                renewed = self._local.clock()
+                await self.renew()
 
     async def renew(self) -> None:
         """Renew the lease of every place of this process, and free the strays.
@@ -156,13 +164,14 @@ class SharedLimiter:
         strays, self._strays = self._strays, {}
         held = self._local.holdings.all()
         patience = Patience()
+        keys = tuple(held.keys() | strays.keys())
         rounds = [
-            self._renew_key(key, held.get(key, frozenset()), strays.get(key, set()), patience)
-            for key in held.keys() | strays.keys()
+            self._renew_key(key, held.get(key, frozenset()), frozenset(strays.get(key, ())), patience) for key in keys
         ]
-        for outcome in await asyncio.gather(*rounds, return_exceptions=True):
+        for key, outcome in zip(keys, await asyncio.gather(*rounds, return_exceptions=True), strict=True):
             if isinstance(outcome, RedisUnavailable):
                 _log.debug("Leases are not renewed: Redis is away")
+                self._still_stray(key, strays.get(key, {}))
             elif isinstance(outcome, BaseException):
                 raise outcome
         # Whoever left while the renewal was under way may have been put back by it.
@@ -172,7 +181,13 @@ class SharedLimiter:
                 with suppress(RedisUnavailable):
                     await self._link.call("ZREM", key, *gone, patience=patience)
 
-    async def _renew_key(self, key: str, held: frozenset[str], strays: set[str], patience: Patience) -> Any:
+    def _still_stray(self, key: str, strays: Mapping[str, int]) -> None:
+        """Remember strays that could not be freed, those whose lease has not ended by itself."""
+        now = self._local.clock()
+        if alive := {id_: until for id_, until in strays.items() if until > now}:
+            self._strays[key] = alive | self._strays.get(key, {})
+
+    async def _renew_key(self, key: str, held: frozenset[str], strays: frozenset[str], patience: Patience) -> Any:
         words: list[Word] = [self._lease, len(held), *held, *(strays - held)]
         return await self._link.run(self._renew, [key], words, patience=patience)
 
