@@ -156,3 +156,29 @@ def test_nobody_suffers_for_redis(workers: Team, count: Callable[[int, int], int
     print(f"{how}: {load.fallbacks() - before:.0f} times without Redis, the last {back:.1f} s after it was back")
     assert_promises(load, began, calls, forgotten)
     assert (load.fallbacks() > before) == (how != "emptied")
+
+
+def test_places_given_back_during_an_outage_are_free_after_it(workers: Team) -> None:
+    """What ended while Redis was frozen, holding every place there, keeps nobody out five seconds after it is back."""
+    places = 4
+    key = workers.gateway.tenant("placed", concurrency=places)
+
+    async def play() -> float:
+        async with callers(workers.gateway, places) as crowd:
+            running = [asyncio.create_task(caller.ask(key, "[delay=1]")) for caller in crowd]
+            await asyncio.to_thread(
+                wait_until, lambda: workers.simulator.stats()["open"] == places, "the places to be taken"
+            )
+            with workers.redis.stopped():
+                assert {answer.status for answer in await asyncio.gather(*running)} == {200}
+            back = time.monotonic()
+            while True:
+                answers = await asyncio.gather(*(caller.ask(key, "[delay=0.3]") for caller in crowd))
+                if {answer.status for answer in answers} == {200}:
+                    return answers[0].sent - back
+                assert time.monotonic() < back + BACK_SECONDS + 10
+                await until(time.monotonic() + 0.1)
+
+    took = asyncio.run(play())
+    print(f"{places} places given back during an outage: free {took:.1f} s after it")
+    assert took <= BACK_SECONDS

@@ -60,10 +60,10 @@ async def ask_until_killed(caller: Caller, key: str, statuses: Counter[int]) -> 
     while True:
         try:
             statuses[(await caller.ask(key, "[delay=0.05]")).status] += 1
-        except aiohttp.ServerDisconnectedError:
-            return True
         except aiohttp.ClientConnectorError:
             return False
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError):
+            return True
 
 
 async def press_and_kill(gateway: Gateway, key: str, after: float, statuses: Counter[int]) -> int:
