@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -42,8 +43,9 @@ class Life:
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         self._gateway = gateway
         self._listener = listener
-        self._stopping = asyncio.Event()
+        self._ending = asyncio.Event()
         self._hurrying = asyncio.Event()
+        self._stopped = False
         self._leaving = False
         self._crashed = False
         self._log = structlog.get_logger("server")
@@ -66,61 +68,70 @@ class Life:
         )
 
     def stop(self) -> None:
-        """Drain and stop; asked a second time, hurry."""
-        if self._stopping.is_set():
+        """Drain and stop; asked a second time, hurry. One that leaves goes on leaving, but waits for no idle caller."""
+        if self._stopped:
             self._hurrying.set()
-        self._stopping.set()
+        self._stopped = True
+        self._ending.set()
 
     def leave(self) -> None:
         """Leave, for another process to take over."""
-        self._leaving = True
-        self._stopping.set()
+        self._leaving = not self._ending.is_set()
+        self._ending.set()
 
     async def live(self, ready: Callable[[], None]) -> int:
         """Serve until stopped; return the exit status. `ready` is called once requests are taken."""
         async with self._gateway.opened(self._crash):
             _settle_memory()
             serving = asyncio.create_task(self.server.serve(sockets=[self._listener]))
-            stopping = asyncio.create_task(self._stopping.wait())
+            ending = asyncio.create_task(self._ending.wait())
             ready()
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
             self._log.info("leaving" if self._leaving else "draining")
-            await self._unless_hurried(self._empty() if self._leaving else self._drain())
+            await self._unless_hurried(self._end())
             self.server.should_exit = True
             await serving
         self._log.info("stopped")
         return 1 if self._crashed else 0
 
-    async def _drain(self) -> None:
-        seconds = self._gateway.settings.upstream_timeout + GRACE_SECONDS
-        if late := await self._gateway.supervisor.drain(seconds):
+    async def _end(self) -> None:
+        """Finish what runs, by the deadline."""
+        deadline = time.monotonic() + self._gateway.settings.upstream_timeout + GRACE_SECONDS
+        if self._leaving:
+            await self._empty(deadline)
+        # Requests that only wait, for another process's generation say, are finished too; new ones are refused.
+        waiting = set(self.server.server_state.tasks)
+        if late := await self._gateway.supervisor.drain(deadline - time.monotonic()):
             self._log.error("generations cut off by the deadline are unknown now", generations=late)
+        if waiting:
+            await asyncio.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
 
-    async def _empty(self) -> None:
-        """Wait until every connection is gone; idle ones go by their keep-alive time-out."""
+    async def _empty(self, deadline: float) -> None:
+        """Close the listener and wait until every connection is gone; idle ones go by their keep-alive time-out."""
         for server in self.server.servers:
             server.close()
         self._gateway.edge.closing = True
         connections = self.server.server_state.connections
-        while connections:  # noqa: ASYNC110 -- uvicorn tells of a connection's end by a set, not by an event
+        while connections and not self._stopped and time.monotonic() < deadline:  # noqa: ASYNC110 -- uvicorn has no event for it
             await asyncio.sleep(POLL_SECONDS)
-        await self._drain()
 
     async def _unless_hurried(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(ending)
         hurrying = asyncio.create_task(self._hurrying.wait())
         await asyncio.wait({task, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-            late = await self._gateway.supervisor.drain(0)
-            self._log.error("generations cut off in a hurry are unknown now", generations=late)
+        if task.done():
+            task.result()
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        late = await self._gateway.supervisor.drain(0)
+        self._log.error("generations cut off in a hurry are unknown now", generations=late)
 
     def _crash(self) -> None:
         self._crashed = True
-        self.stop()
+        self._ending.set()
 
 
 def _settle_memory() -> None:

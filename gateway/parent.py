@@ -25,10 +25,11 @@ START_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process; `wanted` until it is told to go."""
+    """One worker process. One that was wanted and took requests is started anew when it dies."""
 
     process: asyncio.subprocess.Process
     wanted: bool = True
+    ready: bool = False
 
 
 class Parent:
@@ -45,6 +46,8 @@ class Parent:
         self._log = structlog.get_logger("parent")
         # Made anew for this launch: files of earlier processes would be counted again, and another gateway's too.
         self._metrics = tempfile.mkdtemp(prefix="gateway-metrics-")
+        # Nobody ever writes: workers read the end of it when the parent is gone, however it went.
+        self._alive, self._living = os.pipe()
 
     def collect_metrics(self, registry: CollectorRegistry) -> None:
         """Show the metrics of all workers, living and dead, in a registry."""
@@ -63,8 +66,23 @@ class Parent:
                 await asyncio.wait(self._watches)
         finally:
             shutil.rmtree(self._metrics, ignore_errors=True)
+            os.close(self._alive)
+            os.close(self._living)
         self._log.info("stopped")
         return 1 if self._failed else 0
+
+    def stop(self) -> None:
+        """Let every worker drain; asked a second time, hurry."""
+        self._stopping.set()
+        for worker in self._workers:
+            self._dismiss(worker, signal.SIGTERM)
+
+    def replace(self) -> None:
+        """Replace the workers one by one."""
+        if self._replacing is None and not self._stopping.is_set():
+            self._replacing = asyncio.create_task(self._replace(), name="replace workers")
+        else:
+            self._log.warning("SIGHUP is ignored: workers are being replaced, or stopped, already")
 
     async def _start_all(self) -> bool:
         """Start the workers one by one; return whether all take requests. One that was stopped on the way does not."""
@@ -73,47 +91,38 @@ class Parent:
                 return False
         return True
 
-    def stop(self) -> None:
-        """Let every worker drain; asked a second time, hurry."""
-        self._stopping.set()
-        for worker in self._workers:
-            worker.wanted = False
-            self._send(worker, signal.SIGTERM)
-
-    def replace(self) -> None:
-        """Replace the workers one by one; a second request while that goes on is nothing new."""
-        if self._replacing is None and not self._stopping.is_set():
-            self._replacing = asyncio.create_task(self._replace(), name="replace workers")
-
     async def _replace(self) -> None:
         try:
             for old in list(self._workers):
                 if self._stopping.is_set() or not await self._start():
                     self._log.error("workers are not replaced: the old ones stay")
                     return
-                old.wanted = False
-                self._send(old, signal.SIGUSR1)
+                self._dismiss(old, signal.SIGUSR1)
                 await old.process.wait()
             self._log.info("workers replaced")
         finally:
             self._replacing = None
 
     async def _start(self) -> bool:
-        """Start a worker; return whether it came to take requests."""
+        """Start a worker; return whether it came to take requests. One that does not is not left behind."""
         reading, writing = os.pipe()
         try:
+            files = (self._listener.fileno(), writing, self._alive)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "gateway",
                 "worker",
-                str(self._listener.fileno()),
-                str(writing),
-                pass_fds=(self._listener.fileno(), writing),
+                *map(str, files),
+                pass_fds=files,
                 env=self._environment(),
                 # A terminal's signals are for the parent alone.
                 start_new_session=True,
             )
+        except OSError as error:
+            self._log.error("worker cannot be started", reason=str(error))
+            os.close(reading)
+            return False
         finally:
             os.close(writing)
         worker = Worker(process)
@@ -122,28 +131,41 @@ class Parent:
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         if self._stopping.is_set():  # while the process was being made: `stop` has not seen it
-            worker.wanted = False
-            self._send(worker, signal.SIGTERM)
+            self._dismiss(worker, signal.SIGTERM)
+        worker.ready = await self._hear(reading)
+        if not worker.ready:
+            self._dismiss(worker, signal.SIGTERM)
+        return worker.ready
+
+    @staticmethod
+    async def _hear(reading: int) -> bool:
+        """Wait for a worker's word that it takes requests; its end, or silence for too long, is none."""
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(reading, heard.set)
         try:
-            return await asyncio.wait_for(asyncio.to_thread(os.read, reading, 1), START_SECONDS) == b"."
+            await asyncio.wait_for(heard.wait(), START_SECONDS)
+            return os.read(reading, 1) == b"."
         except TimeoutError:
             return False
         finally:
+            loop.remove_reader(reading)
             os.close(reading)
 
     async def _watch(self, worker: Worker) -> None:
-        """Wait for a worker's end, take it out of the gauges, and start another if it was wanted."""
+        """Wait for a worker's end, take it out of the gauges, and start another in its place if it was wanted."""
         status = await worker.process.wait()
         mark_process_dead(worker.process.pid, self._metrics)  # type: ignore[no-untyped-call]  # the package's
         self._workers.remove(worker)
-        if not worker.wanted:
+        if not worker.wanted or not worker.ready:
             return
         self._log.error("worker died", pid=worker.process.pid, status=status)
-        await asyncio.sleep(RESTART_SECONDS)
-        if not self._stopping.is_set():
-            await self._start()
+        while not self._stopping.is_set():
+            await asyncio.sleep(RESTART_SECONDS)
+            if self._stopping.is_set() or await self._start():
+                return
 
-    def _send(self, worker: Worker, number: signal.Signals) -> None:
+    def _dismiss(self, worker: Worker, number: signal.Signals) -> None:
+        worker.wanted = False
         if worker.process.returncode is None:
             worker.process.send_signal(number)
 

@@ -61,23 +61,34 @@ async def serve_alone(gateway: Gateway, ready: Callable[[], None] | None = None)
         metrics_thread.join()
 
 
-def work(settings: Settings, listener: int, ready: int) -> int:
-    """Serve as a worker: from the parent's listening socket; write a byte to `ready` once requests are taken."""
+def work(settings: Settings, listener: int, ready: int, alive: int) -> int:
+    """Serve as a worker, from the parent's listening socket.
+
+    A byte goes to `ready` once requests are taken; the end of `alive` says that the parent is gone, and is heeded like
+    SIGTERM: nobody else would ever stop the worker.
+    """
     configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_work(settings, listener, ready))
+        return runner.run(_work(settings, listener, ready, alive))
 
 
-async def _work(settings: Settings, listener: int, ready: int) -> int:
+async def _work(settings: Settings, listener: int, ready: int, alive: int) -> int:
     life = Life(build(settings), socket.socket(fileno=listener))
     _handle(signal.SIGTERM, life.stop)
     _handle(signal.SIGUSR1, life.leave)
     _handle(signal.SIGINT, lambda: None)  # a terminal sends it to the whole group; the parent says what to do
 
+    loop = asyncio.get_running_loop()
+
     def say() -> None:
         os.write(ready, b".")
         os.close(ready)
 
+    def orphaned() -> None:
+        loop.remove_reader(alive)
+        life.stop()
+
+    loop.add_reader(alive, orphaned)
     return await life.live(say)
 
 

@@ -37,6 +37,6 @@ def migrate() -> None:
     say(f"database migrated to revision {HEAD}" if done else f"database is at revision {HEAD} already")
 
 
-def worker(listener: int, ready: int) -> None:
+def worker(listener: int, ready: int, alive: int) -> None:
     """Serve as one of several workers; started by `serve` alone, with open files of its own."""
-    raise typer.Exit(server.work(settings(), listener, ready))
+    raise typer.Exit(server.work(settings(), listener, ready, alive))

@@ -59,7 +59,7 @@ class Supervisor:
         self.draining = True
         if not self._tasks:
             return 0
-        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        _, late = await asyncio.wait(self._tasks, timeout=max(0.0, seconds))
         for task in late:
             task.cancel()
         if late:
