@@ -174,7 +174,7 @@ def build(settings: Settings) -> Gateway:
         database=database,
         journal=journal,
         ledger=ledger,
-        budgets=BudgetWatch(database, calendar, metrics),
+        budgets=BudgetWatch(process_id, database, calendar, metrics),
         supervisor=supervisor,
         catalog=catalog,
         store=store,

@@ -17,6 +17,7 @@ from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
 from gateway.flow.budget import budget_of
 from gateway.ledger.gauges import count_unknown, standing
+from gateway.ledger.processes import eldest
 from gateway.ledger.records import Period, window_starts
 from gateway.metrics import Metrics
 from gateway.money import Micros, format_yuan
@@ -54,8 +55,12 @@ class _Sum:
 
 @dataclass(slots=True)
 class BudgetWatch:
-    """Watches the budgets of all tenants for one process; what it has said is forgotten with the process."""
+    """Watches the budgets of all tenants for one process; what was said is forgotten with the last process.
 
+    Every process shows the gauges and notes what is to be said; the eldest alone says it, so that it is said once.
+    """
+
+    process_id: str
     database: Database
     calendar: Calendar
     metrics: Metrics
@@ -74,11 +79,14 @@ class BudgetWatch:
 
     async def look(self) -> None:
         """Read once, set the gauges, say what is new. Raises LedgerUnavailable."""
-        day = self.calendar.day(clock.now())
-        budgets, unknown = await self.database.read(lambda sql: (read_standings(sql, day), count_unknown(sql)))
+        now = clock.now()
+        day = self.calendar.day(now)
+        budgets, unknown, speaker = await self.database.read(
+            lambda sql: (read_standings(sql, day), count_unknown(sql), eldest(sql, now))
+        )
         self.metrics.generations_unknown.set(unknown)
         self._show(budgets)
-        self._say(budgets)
+        self._say(budgets, aloud=speaker in (None, self.process_id))
 
     def _show(self, budgets: Sequence[Standing]) -> None:
         """Set the gauges. Tenants beyond those that have a label of their own are added up under the shared one."""
@@ -94,10 +102,10 @@ class BudgetWatch:
             self.metrics.set_budget(label, period, limit=None, spent=0, held=0)
         self._shown = set(sums)
 
-    def _say(self, budgets: Sequence[Standing]) -> None:
+    def _say(self, budgets: Sequence[Standing], *, aloud: bool) -> None:
         log = structlog.get_logger("budget")
         passed = {threshold: one for one in budgets for threshold in one.passed()}
-        for threshold in sorted(passed.keys() - self._said):
+        for threshold in sorted(passed.keys() - self._said) if aloud else ():
             tenant, period, start, percent = threshold
             log.warning(
                 "budget threshold reached",

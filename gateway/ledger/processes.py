@@ -40,3 +40,9 @@ def heartbeat(connection: Connection, process_id: str, moment: Millis, *, alone:
 def goodbye(connection: Connection, process_id: str) -> None:
     """Forget a process that ends in order; it has nothing left to settle."""
     connection.execute(delete(processes).where(processes.c.id == process_id))
+
+
+def eldest(connection: Connection, moment: Millis) -> str | None:
+    """Return the process that has lived longest; None if none lives. Of what all see, it alone tells people."""
+    living = select(processes.c.id).where(processes.c.heartbeat_at >= moment - GONE_AFTER_MS)
+    return connection.scalar(living.order_by(processes.c.started_at, processes.c.id).limit(1))

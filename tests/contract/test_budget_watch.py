@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,6 +18,7 @@ from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
 from gateway.flow import budget_watch
 from gateway.flow.budget_watch import BudgetWatch
+from gateway.ledger.processes import goodbye, heartbeat
 from gateway.ledger.records import Abandonment, Admitted
 from gateway.ledger.reserve import reserve
 from gateway.ledger.settle import abandon, settle
@@ -71,7 +73,7 @@ class Watched:
 async def watched(url: str) -> AsyncIterator[Watched]:
     async with opened(url) as database:
         metrics = Metrics(CollectorRegistry())
-        yield Watched(database, metrics, BudgetWatch(database, CALENDAR, metrics))
+        yield Watched(database, metrics, BudgetWatch("proc_1", database, CALENDAR, metrics))
 
 
 def test_gauges_show_what_the_ledger_has(database_url: str) -> None:
@@ -135,6 +137,28 @@ def test_tomorrows_window_is_another(database_url: str, monkeypatch: pytest.Monk
     asyncio.run(story())
 
 
+def test_of_several_processes_the_eldest_speaks(database_url: str) -> None:
+    """A threshold is said by one process; whoever takes over from it repeats nothing, and says what comes next."""
+
+    async def story() -> None:
+        async with watched(database_url) as eldest:
+            second = Watched(
+                eldest.database, eldest.metrics, BudgetWatch("proc_2", eldest.database, CALENDAR, eldest.metrics)
+            )
+            for name, started in (("proc_2", clock.now() + 1), ("proc_1", clock.now())):
+                await eldest.database.write(partial(heartbeat, process_id=name, moment=started, alone=False))
+            shop = await eldest.tenant("shop", budget_day="1")
+            await eldest.spend(shop, 800_000)
+            assert await second.warnings() == []
+            assert await eldest.warnings() == [("shop", "day", 80)]
+            await eldest.database.write(lambda sql: goodbye(sql, "proc_1"))
+            assert await second.warnings() == []
+            await eldest.spend(shop, 200_000)
+            assert await second.warnings() == [("shop", "day", 100)]
+
+    asyncio.run(story())
+
+
 def test_tenants_without_a_label_of_their_own_are_added_up(database_url: str) -> None:
     """Beyond the bound, budgets are summed under `other`; the log names each tenant all the same."""
 
@@ -173,7 +197,7 @@ def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         database = Away()
         metrics = Metrics(CollectorRegistry())
-        watch = BudgetWatch(database, CALENDAR, metrics)  # type: ignore[arg-type]  # it fails whatever is asked
+        watch = BudgetWatch("proc_1", database, CALENDAR, metrics)  # type: ignore[arg-type]  # it fails whatever is asked
         running = asyncio.create_task(watch.run())
         async with asyncio.timeout(5):
             await database.thrice.wait()
