@@ -129,7 +129,11 @@ def _signal(number: Signals, *pids: int) -> None:
 
 async def until(moment: float) -> None:
     """Wait until a moment of `time.monotonic()`."""
-    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+    while True:
+        left = moment - time.monotonic()
+        if left <= 0:
+            return
+        await asyncio.sleep(left)
 
 
 def change(gateway: Gateway, tenant: str, *, disabled: bool | None = None, **policy: object) -> None:
