@@ -58,7 +58,7 @@ async def keep_asking(serving: Fleet, caller: int, ended: asyncio.Event) -> list
 async def outage(
     serving: Fleet, server: Postgres, seconds: float, during: Callable[[], None]
 ) -> list[tuple[str, Answer]]:
-    """Stop PostgreSQL for so long under load, a little load before and after; `during` looks at the gateway."""
+    """Stop PostgreSQL for so long under load, with load before and after; `during` looks at its begin and its end."""
     ended = asyncio.Event()
     callers = [asyncio.create_task(keep_asking(serving, caller, ended)) for caller in range(CALLERS)]
 
@@ -74,6 +74,7 @@ async def outage(
         async with asyncio.timeout(seconds):
             await asyncio.to_thread(during)
             await asyncio.Event().wait()
+    await asyncio.to_thread(during)  # by now the key was looked up too long ago to be fresh
     await asyncio.to_thread(server.start)
     await until_settled(CALLERS)
     ended.set()
