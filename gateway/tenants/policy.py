@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import orjson
 
-from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
+from gateway.money import LARGEST_YUAN, InvalidAmount, Micros, format_yuan, parse_yuan
 
 ImageFormat: TypeAlias = Literal["url", "base64", "upstream"]
 
@@ -139,7 +139,8 @@ def _amount(name: str, value: Any) -> Micros | None:
     try:
         amount = parse_yuan(value)
     except InvalidAmount as error:
-        raise InvalidPolicy(f"{name}: {error}") from error
+        rule = f"more than 0 and at most {LARGEST_YUAN}, with at most 6 decimals"
+        raise InvalidPolicy(f"{name}: must be an amount of yuan {rule}") from error
     if amount == 0:
         raise InvalidPolicy(f"{name}: must be more than 0; to allow nothing, disable the tenant")
     return amount

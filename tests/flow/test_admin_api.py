@@ -280,7 +280,7 @@ def test_bodies_are_read_strictly(
 
 
 COUNT = "must be a whole number between 1 and 1000000"
-AMOUNT = "must be an amount of yuan between 0 and 1000000000, with at most 6 decimals"
+AMOUNT = "must be an amount of yuan more than 0 and at most 1000000000, with at most 6 decimals"
 
 
 @pytest.mark.parametrize(

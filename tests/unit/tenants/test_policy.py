@@ -109,6 +109,13 @@ def test_what_is_no_value_is_refused_by_name(option: str, value: Any) -> None:
         change(Policy(), {option: value}, MODELS)
 
 
+@pytest.mark.parametrize("value", ["-1", "1000000001", "much"])
+def test_an_amount_that_is_offered_can_be_had(value: str) -> None:
+    """The rule that a refusal states leaves out 0, since that is refused too."""
+    with pytest.raises(InvalidPolicy, match="must be an amount of yuan more than 0 and at most 1000000000, with"):
+        change(Policy(), {"budget_day": value}, MODELS)
+
+
 def test_a_key_has_limits_of_its_own_and_no_others() -> None:
     """Rates, but no budget and no models."""
     assert change_key(KeyPolicy(), {"images_per_minute": "3"}) == KeyPolicy(images_per_minute=3)
