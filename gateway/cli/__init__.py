@@ -9,6 +9,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli import check, demo, key, reconcile, serve, simulate, spend, tenant
+from gateway.cli.usage import reword
 from gateway.database.migrate import NotMigrated
 from gateway.errors import GatewayError, Misconfigured
 from gateway.tenants.policy import InvalidPolicy
@@ -33,6 +34,7 @@ def commands() -> typer.Typer:
     app.add_typer(key.commands(), name="key")
     spend.add_to(app)
     reconcile.add_to(app)
+    reword(app)
     return app
 
 

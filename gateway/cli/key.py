@@ -1,16 +1,18 @@
 """`gateway key`: the keys of a tenant."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from gateway import clock
-from gateway.cli import options
 from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.cli.options import takes
 from gateway.clock import Millis
 from gateway.moments import InvalidMoment, parse_end
 from gateway.tenants.administration import list_keys
+from gateway.tenants.policy import KeyPolicy
 
 TenantName = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `gateway key list` shows it.", metavar="ID")]
@@ -25,17 +27,19 @@ def commands() -> typer.Typer:
     return app
 
 
+@takes(KeyPolicy)
 def create(
     tenant: TenantName,
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    expires: Annotated[str, typer.Option(help="When it ends: 90d, 12h, 30m, or 2027-01-31.")] = "",
-    requests_per_minute: options.RequestsPerMinute = None,
-    images_per_minute: options.ImagesPerMinute = None,
+    expires: Annotated[
+        str, typer.Option(help="When it ends: 90d, 12h, 30m, or 2027-01-31 in GATEWAY_TIMEZONE.", metavar="WHEN")
+    ] = "",
+    *,
+    policy: Mapping[str, Any],
 ) -> None:
     """Make a key and print it. It is not shown again."""
-    policy = options.given({"requests_per_minute": requests_per_minute, "images_per_minute": images_per_minute})
-    configured, expires_at = settings(), _end(expires)
-    admin = administration(configured)
+    configured = settings()
+    admin, expires_at = administration(configured), _end(expires, configured.zone)
     key, text = in_database(
         lambda connection: admin.create_key(connection, tenant, label=label, expires_at=expires_at, options=policy),
         configured,
@@ -84,10 +88,10 @@ def revoke(key_id: KeyId) -> None:
     say(f"key {key_id} revoked; refused everywhere within 5 seconds")
 
 
-def _end(text: str) -> Millis | None:
+def _end(text: str, zone: ZoneInfo) -> Millis | None:
     if not text:
         return None
     try:
-        return parse_end(text, clock.now())
+        return parse_end(text, clock.now(), zone)
     except InvalidMoment as error:
         raise typer.BadParameter(str(error), param_hint="--expires") from error

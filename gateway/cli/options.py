@@ -1,28 +1,56 @@
-"""The policy options, shared by `tenant create` and `tenant update`. Their rules are the policy's own."""
+"""The policy options of `tenant create`, `tenant update` and `key create`: one table. Its rules are the policy's."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, Final
 
 import typer
 
-Number = str | None
-
-RequestsPerMinute = Annotated[Number, typer.Option(help="Requests a minute; '' for no limit.", metavar="N")]
-ImagesPerMinute = Annotated[Number, typer.Option(help="Images a minute; '' for no limit.", metavar="N")]
-Burst = Annotated[Number, typer.Option(help="How many of a minute's may come at once; all, if not given.", metavar="N")]
-Concurrency = Annotated[Number, typer.Option(help="Generations at once; '' for no limit.", metavar="N")]
-BudgetDay = Annotated[Number, typer.Option(help="Yuan a day; '' for no limit.", metavar="YUAN")]
-BudgetMonth = Annotated[Number, typer.Option(help="Yuan a month; '' for no limit.", metavar="YUAN")]
-BudgetTotal = Annotated[Number, typer.Option(help="Yuan in all; '' for no limit.", metavar="YUAN")]
-Models = Annotated[str | None, typer.Option(help="Models that may be used, comma-separated; '' for all.")]
-ImageFormat = Annotated[str | None, typer.Option(help="How images are given: url, base64, upstream.")]
-Cache = Annotated[str | None, typer.Option(help="Answer from earlier replies: seeded, all, off.")]
-CacheTtl = Annotated[Number, typer.Option(help="Seconds a reply is stored; a day if not given.", metavar="SECONDS")]
-KeepPrompts = Annotated[str | None, typer.Option(help="Keep prompts in the ledger: yes, no.")]
-LinkTtl = Annotated[Number, typer.Option(help="Seconds a link works; 7 days if not given.", metavar="SECONDS")]
-MaxBodyMb = Annotated[Number, typer.Option(help="Largest request body; 224 MB if not given.", metavar="MB")]
-Shadow = Annotated[str | None, typer.Option(help="Count rates and concurrency without refusing: yes, no.")]
+from gateway.tenants.policy import CACHE_MODES, IMAGE_FORMATS, KeyPolicy, Policy
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given: one that was not stays as it is."""
-    return {name: value for name, value in options.items() if value is not None}
+def _option(text: str, metavar: str) -> Any:
+    return Annotated[str | None, typer.Option(help=text, metavar=metavar)]
+
+
+POLICY: Final[Mapping[str, Any]] = {
+    "requests_per_minute": _option("Requests a minute; '' for no limit.", "N"),
+    "images_per_minute": _option("Images a minute; '' for no limit.", "N"),
+    "burst": _option("How many of a minute's may come at once; all, if not given.", "N"),
+    "concurrency": _option("Generations at once; '' for no limit.", "N"),
+    "budget_day": _option("Yuan a day; '' for no limit.", "YUAN"),
+    "budget_month": _option("Yuan a month; '' for no limit.", "YUAN"),
+    "budget_total": _option("Yuan in all; '' for no limit.", "YUAN"),
+    "models": _option("Models that may be used, comma-separated; '' for all.", "MODELS"),
+    "image_format": _option("How images are given.", "|".join(IMAGE_FORMATS)),
+    "cache": _option("Answer from earlier replies: to asks with a seed, to all, or never.", "|".join(CACHE_MODES)),
+    "cache_ttl": _option("Seconds a reply is stored; a day if not given.", "SECONDS"),
+    "keep_prompts": _option("Keep prompts in the ledger.", "yes|no"),
+    "link_ttl": _option("Seconds a link works; 7 days if not given.", "SECONDS"),
+    "max_body_mb": _option("Largest request body; 224 MB if not given.", "MB"),
+    "shadow": _option("Count rates and concurrency without refusing.", "yes|no"),
+}
+"""Each option of a policy, as Typer declares it."""
+
+
+def takes(kind: type[Policy] | type[KeyPolicy]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a kind of policy: it is called with those that were given, as `policy`."""
+    names = [field.name for field in fields(kind)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**given: Any) -> None:
+            policy = {name: value for name in names if (value := given.pop(name)) is not None}
+            command(**given, policy=policy)
+
+        own = [parameter for parameter in signature(command).parameters.values() if parameter.name != "policy"]
+        options = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=POLICY[name]) for name in names]
+        shown = signature(command).replace(parameters=[*own, *options])
+        # Typer reads both.
+        with_options.__signature__ = shown  # type: ignore[attr-defined]  # a function may have one, PEP 362
+        with_options.__annotations__ = {one.name: one.annotation for one in shown.parameters.values()}
+        return with_options
+
+    return decorate

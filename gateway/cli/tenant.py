@@ -1,16 +1,16 @@
 """`gateway tenant`: the teams and applications that may use the gateway."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli import options
 from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.cli.options import takes
 from gateway.tenants.administration import Tenant, find_tenant, list_tenants
-from gateway.tenants.policy import show
+from gateway.tenants.policy import Policy, show
 
-Name = Annotated[str, typer.Argument(help="The tenant's name.")]
+Name = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,26 +30,9 @@ def commands() -> typer.Typer:
     return app
 
 
-def create(
-    name: Name,
-    requests_per_minute: options.RequestsPerMinute = None,
-    images_per_minute: options.ImagesPerMinute = None,
-    burst: options.Burst = None,
-    concurrency: options.Concurrency = None,
-    budget_day: options.BudgetDay = None,
-    budget_month: options.BudgetMonth = None,
-    budget_total: options.BudgetTotal = None,
-    models: options.Models = None,
-    image_format: options.ImageFormat = None,
-    cache: options.Cache = None,
-    cache_ttl: options.CacheTtl = None,
-    keep_prompts: options.KeepPrompts = None,
-    link_ttl: options.LinkTtl = None,
-    max_body_mb: options.MaxBodyMb = None,
-    shadow: options.Shadow = None,
-) -> None:
+@takes(Policy)
+def create(name: Name, *, policy: Mapping[str, Any]) -> None:
     """Make a tenant. An option that is not given is no limit. Prints the tenant's id."""
-    policy = options.given({name_: value for name_, value in locals().items() if name_ != "name"})
     configured = settings()
     admin = administration(configured)
     tenant = in_database(lambda connection: admin.create_tenant(connection, name, policy), configured)
@@ -57,26 +40,9 @@ def create(
     say(f"tenant {name} created; give it a key with: gateway key create {name}")
 
 
-def update(
-    name: Name,
-    requests_per_minute: options.RequestsPerMinute = None,
-    images_per_minute: options.ImagesPerMinute = None,
-    burst: options.Burst = None,
-    concurrency: options.Concurrency = None,
-    budget_day: options.BudgetDay = None,
-    budget_month: options.BudgetMonth = None,
-    budget_total: options.BudgetTotal = None,
-    models: options.Models = None,
-    image_format: options.ImageFormat = None,
-    cache: options.Cache = None,
-    cache_ttl: options.CacheTtl = None,
-    keep_prompts: options.KeepPrompts = None,
-    link_ttl: options.LinkTtl = None,
-    max_body_mb: options.MaxBodyMb = None,
-    shadow: options.Shadow = None,
-) -> None:
+@takes(Policy)
+def update(name: Name, *, policy: Mapping[str, Any]) -> None:
     """Change a tenant's policy; it takes effect within 5 seconds. '' takes a limit away."""
-    policy = options.given({name_: value for name_, value in locals().items() if name_ != "name"})
     if not policy:
         raise typer.BadParameter("give at least one option to change")
     configured = settings()
