@@ -1,24 +1,28 @@
 """`gateway reconcile`: what is done about generations whose outcome is unknown."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
+from sqlalchemy import Connection
 
-from gateway.cli.access import in_database, put_json, put_table, say, with_database
+from gateway.cli.access import in_database, put_json, put_table, say, settings, with_database
+from gateway.cli.usage import Command
 from gateway.clock import Millis
+from gateway.database.engine import Database
 from gateway.ledger.bill import FREE, Bill
-from gateway.ledger.unknown import decide_all, decide_one, list_unknown
+from gateway.ledger.unknown import Unknown, decide_all, decide_one, list_unknown
 from gateway.moments import InvalidMoment, parse_moment
 from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
+from gateway.tenants.administration import find_tenant
 
 ACTOR = "cli"
 ALL = "(all)"
 """What `--void` says when no id follows. No id looks like it, and an empty shell variable does not either."""
 
 
-class Reconcile(TyperCommand):
+class Reconcile(Command):
     """The command: the value of `--void` may be left out, which Typer has no word for."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # of a private type
@@ -43,8 +47,14 @@ def reconcile(
     void: Annotated[
         str | None, typer.Option(help="Release one that upstream did not bill; without ID, all.", metavar="[ID]")
     ] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
-    before: Annotated[str, typer.Option(help="Only those begun before: 2026-11-22 or 2026-11-22T08:00Z.")] = "",
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.", metavar="TENANT")] = None,
+    before: Annotated[
+        str,
+        typer.Option(
+            help="Only those begun before: 2026-11-22 or 2026-11-22T08:00 in GATEWAY_TIMEZONE, or 2026-11-22T08:00Z.",
+            metavar="WHEN",
+        ),
+    ] = "",
     *,
     settle_quoted: Annotated[bool, typer.Option("--settle-quoted", help="Settle all of them at their quote.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -67,7 +77,11 @@ def reconcile(
 
 
 def _list(tenant: str | None, before: Millis | None, *, json: bool) -> None:
-    unknown = in_database(lambda connection: list_unknown(connection, tenant=tenant, before=before))
+    def find(connection: Connection) -> Sequence[Unknown]:
+        _require(connection, tenant)
+        return list_unknown(connection, tenant=tenant, before=before)
+
+    unknown = in_database(find)
     shown = [one.shown() for one in unknown]
     if json:
         put_json({"rows": shown})
@@ -85,8 +99,19 @@ def _decide_one(generation: str, bill: Bill) -> None:
 def _decide_all(tenant: str | None, before: Millis | None, bill: Bill | None) -> None:
     if tenant is None and before is None:
         raise typer.BadParameter("say which: --tenant, --before, or both")
-    done = with_database(lambda database: decide_all(database, bill, tenant=tenant, before=before, by=ACTOR))
+
+    async def decide(database: Database) -> int:
+        await database.read(lambda connection: _require(connection, tenant))
+        return await decide_all(database, bill, tenant=tenant, before=before, by=ACTOR)
+
+    done = with_database(decide)
     say(f"{done} generations {'settled at their quote' if bill is None else 'released'}")
+
+
+def _require(connection: Connection, tenant: str | None) -> None:
+    """Raise NotFound for a tenant that is not there: a misspelt one must not look like one without unknowns."""
+    if tenant is not None:
+        find_tenant(connection, tenant)
 
 
 def _amount(text: str) -> Micros:
@@ -98,6 +123,6 @@ def _amount(text: str) -> Micros:
 
 def _moment(text: str) -> Millis | None:
     try:
-        return parse_moment(text) if text else None
+        return parse_moment(text, settings().zone) if text else None
     except InvalidMoment as error:
         raise typer.BadParameter(str(error), param_hint="--before") from error

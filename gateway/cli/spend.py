@@ -2,15 +2,18 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
+from sqlalchemy import Connection
 
 from gateway import clock
 from gateway.cli.access import in_database, put_json, put_table, settings
 from gateway.clock import Calendar
-from gateway.ledger.report import Grouping, month_so_far, spend
-from gateway.moments import InvalidMoment, parse_day
+from gateway.ledger.report import Grouping, Spent, month_so_far, spend
+from gateway.moments import InvalidMoment, parse_day, require_order
+from gateway.tenants.administration import find_tenant
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,9 +22,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def spend_(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
-    since: Annotated[str, typer.Option("--from", help="First day, 2026-11-01; the month's first if not given.")] = "",
-    until: Annotated[str, typer.Option("--to", help="Last day; today if not given.")] = "",
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.", metavar="TENANT")] = None,
+    since: Annotated[
+        str, typer.Option("--from", help="First day, 2026-11-01; the month's first if not given.", metavar="DAY")
+    ] = "",
+    until: Annotated[str, typer.Option("--to", help="Last day; today if not given.", metavar="DAY")] = "",
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = "model",
     format_: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")] = "table",
 ) -> None:
@@ -29,7 +34,11 @@ def spend_(
     configured = settings()
     month_first, today = month_so_far(Calendar(configured.zone).day(clock.now()))
     first, last = _day(since, month_first, "--from"), _day(until, today, "--to")
-    rows = in_database(lambda connection: spend(connection, by, first, last, tenant), configured)
+    try:
+        require_order(first, last)
+    except InvalidMoment as error:
+        raise typer.BadParameter(str(error), param_hint="--to") from error
+    rows = in_database(lambda connection: _rows(connection, by, first, last, tenant), configured)
     shown = [row.shown() for row in rows]
     if format_ == "json":
         put_json({"rows": shown})
@@ -45,6 +54,13 @@ def spend_(
         empty=f"nothing was spent between {first} and {last}",
         right=[column.upper() for column in columns[1:]],
     )
+
+
+def _rows(connection: Connection, by: Grouping, first: str, last: str, tenant: str | None) -> Sequence[Spent]:
+    """Add up. Raises NotFound for a tenant that is not there: nobody is to believe that it spent nothing."""
+    if tenant is not None:
+        find_tenant(connection, tenant)
+    return spend(connection, by, first, last, tenant)
 
 
 def _day(text: str, otherwise: str, option: str) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def test_every_command_says_what_it_does(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(commands(), [*words, "--help"])
     assert done.exit_code == 0
     assert "Usage:" in done.output
+    assert re.findall(r"<[a-z|]+>|\{\w+\}", done.output) == []  # types of Python's, where a person looks for a word
 
 
 def test_what_is_promised_is_there() -> None:
@@ -123,6 +125,9 @@ def test_people_get_tables(run: Callable[..., Done]) -> None:
         ("key", "rotate", "key_nothing"),
         ("reconcile", "--void", "gen_nothing"),
         ("reconcile", "--settle", "gen_nothing", "0.04"),
+        ("reconcile", "--tenant", "nobody"),
+        ("reconcile", "--tenant", "nobody", "--settle-quoted"),
+        ("spend", "--tenant", "nobody"),
     ],
     ids=" ".join,
 )
@@ -145,6 +150,7 @@ def test_what_is_refused_is_1_with_a_sentence(run: Callable[..., Done], argument
         ("key", "create", "team", "--expires", "never"),
         ("spend", "--by", "moon"),
         ("spend", "--from", "yesterday"),
+        ("spend", "--from", "2026-11-02", "--to", "2026-11-01"),
         ("reconcile", "--settle", "gen_x", "much"),
         ("reconcile", "--settle-quoted"),
         ("simulate-upstream", "--image", "huge"),
@@ -156,6 +162,16 @@ def test_a_misused_command_is_2(run: Callable[..., Done], arguments: tuple[str, 
     done = run(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err
+    assert "Value error" not in done.err
+
+
+def test_a_key_ends_with_a_day_of_the_budgets(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day begins at midnight in GATEWAY_TIMEZONE, as everywhere else."""
+    monkeypatch.setenv("GATEWAY_TIMEZONE", "Asia/Tokyo")
+    run("tenant", "create", "team")
+    assert run("key", "create", "team", "--expires", "2999-01-02").status == 0
+    (key,) = json.loads(run("key", "list", "team", "--json").out)
+    assert key["expires_at"] == "2999-01-01T15:00:00Z"
 
 
 def test_an_unknown_variable_is_refused_by_every_command(
