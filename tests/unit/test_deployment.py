@@ -1,8 +1,11 @@
 """The container files agree with the gateway and with each other. No engine is asked."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,37 @@ def test_what_the_image_copies_is_let_through() -> None:
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert sources == let_through
     assert all((ROOT / source).exists() for source in sources)
+
+
+class Alive(BaseHTTPRequestHandler):
+    """Answers /livez alone."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/livez" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_health_check_follows_the_port() -> None:
+    """A container whose GATEWAY_PORT is another one is asked there; where nobody answers, it is not healthy."""
+    check = re.search(r"^HEALTHCHECK .* CMD (\[.+\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert check is not None
+    _python, *arguments = json.loads(check[1])
+
+    def status(port: int) -> int:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, env={"GATEWAY_PORT": str(port)}, capture_output=True, check=False).returncode
+
+    with HTTPServer(("127.0.0.1", 0), Alive) as server:
+        server.timeout = 5
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        healthy = status(server.server_port)
+        answering.join()
+    assert healthy == 0
+    assert status(server.server_port) != 0
 
 
 @pytest.mark.parametrize("service", sorted(OURS))
