@@ -27,6 +27,7 @@ from gateway.clock import Calendar
 from gateway.data_dir import IMAGES, JOURNAL, database_of, migrate_embedded, secrets_of
 from gateway.database.engine import Database
 from gateway.errors import GatewayError, Misconfigured
+from gateway.flow.attempt import Attempts
 from gateway.flow.budget_watch import BudgetWatch
 from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
@@ -150,9 +151,7 @@ def build(settings: Settings) -> Gateway:
             flights=flights,
             supervisor=supervisor,
             ledger=ledger,
-            upstream=upstream,
-            upstream_timeout=settings.upstream_timeout,
-            keeper=Keeper(store, fetcher, metrics),
+            attempts=Attempts(upstream, settings.upstream_timeout, Keeper(store, fetcher, metrics), ledger, metrics),
             keeps=store is not None,
             metrics=metrics,
         )

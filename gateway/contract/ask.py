@@ -80,6 +80,11 @@ class ReferenceLink:
     url: str
     own: bool
 
+    @property
+    def image(self) -> str:
+        """The last part of the path: in a link of this gateway the name of an image."""
+        return self.url.partition("?")[0].rpartition("/")[2]
+
 
 Reference: TypeAlias = ReferenceBytes | ReferenceLink
 
@@ -141,4 +146,7 @@ def _on_the_wire(reference: Reference) -> str:
 
 
 def _by_content(reference: Reference) -> str:
-    return f"sha256:{reference.sha256}" if isinstance(reference, ReferenceBytes) else f"url:{reference.url}"
+    if isinstance(reference, ReferenceBytes):
+        return f"sha256:{reference.sha256}"
+    # A link of this gateway is made anew for each reply; the image that it names never changes.
+    return f"own:{reference.image}" if reference.own else f"url:{reference.url}"

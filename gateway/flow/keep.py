@@ -33,9 +33,12 @@ class Kept:
     images: tuple[ReplyImage, ...]
     failed: int
     fetch_seconds: float
+    unfinished: bool = False
+    """Whether keeping was not done yet."""
 
 
 NOTHING_KEPT = Kept((), 0, 0.0)
+NOT_YET_KEPT = Kept((), 0, 0.0, unfinished=True)
 
 
 class Keeper:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
-import orjson
-
 from gateway.clock import Millis
 from gateway.errors import (
     GatewayError,
@@ -18,6 +16,7 @@ from gateway.errors import (
 )
 from gateway.flow.keep import Kept
 from gateway.flow.reply import KeptImage, Reply, to_text
+from gateway.flow.told import error_to_text
 from gateway.ledger.bill import FREE, Bill, bill_for
 from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.money import Micros
@@ -62,7 +61,7 @@ def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis,
             settled_at=moment,
             account=answered.account,
             failure=str(remembered),
-            error=_told(remembered),
+            error=error_to_text(remembered),
             frees_key=failed.frees_key,
         )
     return Conclusion(booking, failed.error)
@@ -83,7 +82,12 @@ def _generated(
     )
     error = None
     if not kept.images:
-        error = UpstreamFailed("The image provider returned no usable image", headers={"X-Generation-Id": asked.id})
+        text = (
+            "The gateway stopped while it kept the images"
+            if kept.unfinished
+            else "The image provider returned no usable image"
+        )
+        error = UpstreamFailed(text, headers={"X-Generation-Id": asked.id})
     settlement = Settlement(
         id=asked.id,
         tenant_id=asked.tenant_id,
@@ -97,14 +101,9 @@ def _generated(
         images=[image for image in kept.images if isinstance(image, KeptImage)],
         reply=to_text(reply, prompts=prompts) if error is None else None,
         failure=None if error is None else str(error),
-        error=None if error is None else _told(error),
+        error=None if error is None else error_to_text(error),
     )
     return Conclusion(settlement, reply if error is None else error)
-
-
-def _told(error: GatewayError) -> str:
-    """Write what the caller is told, for a repeat of the same idempotency key."""
-    return orjson.dumps({"status": error.status, "text": error.text}).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,15 @@ The record is the generation's row. https://datatracker.ietf.org/doc/draft-ietf-
 import asyncio
 import time
 
-import orjson
-
-from gateway.errors import (
-    GatewayError,
-    KeyReused,
-    NotFound,
-    RefusedByUpstream,
-    StillRunning,
-    UpstreamFailed,
-    UpstreamSilent,
-)
+from gateway.errors import KeyReused, NotFound, StillRunning, UpstreamFailed, UpstreamSilent
 from gateway.flow.reply import Reply, from_text
+from gateway.flow.told import error_from_text
 from gateway.ledger.find import Found
 from gateway.ledger.ledger import Ledger
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 2
 LONGEST_WAIT = 180.0
-
-_STORED = {kind.status: kind for kind in (RefusedByUpstream, UpstreamFailed)}
 
 
 async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) -> Reply:
@@ -44,8 +33,10 @@ async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) ->
     if found.state == "unknown":
         text = "The outcome of the first request is unknown; a new Idempotency-Key would pay anew"
         raise UpstreamSilent(text, headers=headers)
+    if found.error is not None:
+        raise error_from_text(found.error, headers)
     if found.reply is None:
-        raise _error(found, headers)
+        raise UpstreamFailed("The first request was ended by hand", headers=headers)
     reply = from_text(found.reply, found.id, "replayed")
     if not reply.images:
         raise NotFound("The images of the first request were not kept", headers=headers)
@@ -62,10 +53,3 @@ async def ended(ledger: Ledger, found: Found, wait: float) -> Found:
             break
         found = again
     return found
-
-
-def _error(found: Found, headers: dict[str, str]) -> GatewayError:
-    if found.error is None:
-        return UpstreamFailed(detail="the row has no error", headers=headers)
-    stored = orjson.loads(found.error)
-    return _STORED.get(stored["status"], UpstreamFailed)(stored["text"], headers=headers)

@@ -138,7 +138,8 @@ class Abandonment:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A request with an idempotency key that was answered from an earlier generation: a row that cost nothing."""
+    """A request with an idempotency key that was answered from another generation: a row that cost nothing."""
 
     reservation: Reservation
-    reply: str
+    reply: str | None = None
+    error: str | None = None

@@ -92,7 +92,9 @@ def remember(connection: Connection, process_id: str, repeats: Sequence[Repeat])
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     settled = {"state": "settled", "bill": "free", "quote": 0, "cost": 0, "images_generated": 0, "images_failed": 0}
     rows = [
-        _row(one.reservation, process_id) | settled | {"settled_at": one.reservation.created_at, "reply": one.reply}
+        _row(one.reservation, process_id)
+        | settled
+        | {"settled_at": one.reservation.created_at, "reply": one.reply, "error": one.error}
         for one in repeats
     ]
     connection.execute(dialect.insert(generations).on_conflict_do_nothing(), rows)

@@ -12,10 +12,11 @@ _DAY = 24 * 3600
 
 
 def covers(mode: CacheMode, ask: GenerateAsk) -> bool:
-    """Whether the policy covers an ask whose links of this gateway have been replaced by the bytes they name.
+    """Whether the policy covers an ask.
 
-    Without a seed a new picture is expected. What a URL leads to may change while its text stays, so it is only
-    taken for the same picture by a tenant who says so (`all`). An ask that is not covered neither leads nor follows.
+    Without a seed a new picture is expected. What a URL leads to may change while its text stays, so it is only taken
+    for the same picture by a tenant who says so (`all`); a link of this gateway always names the same picture. An ask
+    that is not covered neither leads nor follows.
     """
     match mode:
         case "off":
@@ -23,7 +24,7 @@ def covers(mode: CacheMode, ask: GenerateAsk) -> bool:
         case "all":
             return True
         case "seeded":
-            linked = any(isinstance(reference, ReferenceLink) for _, reference in ask.references)
+            linked = any(isinstance(one, ReferenceLink) and not one.own for _, one in ask.references)
             return ask.seed is not None and not linked
         case _:
             assert_never(mode)
