@@ -1,5 +1,6 @@
 """The data directory: who may use it, and the secret that an embedded gateway makes for itself."""
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -8,6 +9,7 @@ from pathlib import Path
 from gateway.database.engine import Database, open_database, sqlite_url
 from gateway.database.migrate import require_head, upgrade
 from gateway.errors import Misconfigured
+from gateway.setting_types import SHORTEST_SECRET
 from gateway.settings import Settings
 
 DATABASE = "gateway.sqlite3"
@@ -18,7 +20,11 @@ SECRET = "secret"  # noqa: S105 -- the name of a file
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory, for nobody else to read. Raises Misconfigured if that cannot be."""
+    """Make the directory, and let nobody else read what this process makes in it, or anywhere.
+
+    Raises Misconfigured if that cannot be.
+    """
+    os.umask(0o077)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -43,15 +49,31 @@ def secrets_of(settings: Settings) -> list[bytes]:
     if settings.secret:
         return [secret.get_secret_value().encode() for secret in settings.secret]
     path = settings.data_dir / SECRET
+    if not path.exists():
+        _make_secret(path)
+    secret = path.read_bytes().strip()
+    if len(secret) < SHORTEST_SECRET:
+        raise Misconfigured([f"GATEWAY_DATA_DIR: {path} must hold at least {SHORTEST_SECRET} characters"])
+    return [secret]
+
+
+def _make_secret(path: Path) -> None:
+    """Make a secret file: whole or not at all, and only one of two who try at once."""
+    draft = path.with_name(f"{SECRET}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return [path.read_bytes().strip()]
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_hex(32).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    return [path.read_bytes()]
+        with draft.open("wb") as file:
+            file.write(secrets.token_hex(32).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def database_of(settings: Settings) -> Database:

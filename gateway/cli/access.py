@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Connection
 
 from gateway import data_dir
@@ -78,7 +79,7 @@ def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: s
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a label is text, whatever brackets it has
     # Piped into a file or another command a table is as wide as it needs to be.
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=1000)
     console.print(table)

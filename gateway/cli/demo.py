@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,11 +71,10 @@ async def _demo(data: Path, port: int) -> int:
 
 
 def _settings(data: Path, port: int, upstream_port: int) -> Settings:
-    """Take the environment's settings, if any, but for what makes it a demo."""
+    """Make the embedded defaults, whatever the environment names: a demo touches nobody's ledger."""
     upstream = f"{HOST}:{upstream_port}"
     return load(
-        os.environ
-        | {
+        {
             "GATEWAY_UPSTREAM_URL": f"http://{upstream}",
             "GATEWAY_UPSTREAM_API_KEYS": UPSTREAM_KEY,
             "GATEWAY_FETCH_ALLOW": upstream,

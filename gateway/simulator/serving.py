@@ -44,7 +44,7 @@ def server(config: SimulatorConfig, host: str, port: int) -> SimulatorServer:
             port=port,
             http=CuttableProtocol,
             ws="none",
-            log_level="warning",
+            log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -34,6 +34,8 @@ class Pepper:
     """Makes the digests that keys are stored and found by: HMAC-SHA-256 with the gateway's secrets, newest first."""
 
     def __init__(self, gateway_secrets: Sequence[bytes]) -> None:
+        if not gateway_secrets or not all(gateway_secrets):
+            raise ValueError("keys need a secret, and none may be empty")
         self._peppers = [hmac.digest(secret, b"key-digest", "sha256") for secret in gateway_secrets]
 
     def digest(self, key: str) -> str:

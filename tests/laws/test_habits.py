@@ -9,7 +9,7 @@ from tests.laws.sources import Source, called, sources
 LOOPS = (ast.While, ast.For, ast.AsyncFor)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 EVERYTHING = {"Exception", "BaseException"}
-READ_THE_ENVIRONMENT = {"gateway.settings", "gateway.cli.access", "gateway.cli.demo", "gateway.parent"}
+READ_THE_ENVIRONMENT = {"gateway.settings", "gateway.cli.access", "gateway.parent"}
 """Who may: the settings, the commands that hand the environment to them, the parent that hands it to its workers."""
 
 DANGEROUS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.execv", "os.execvp"}
