@@ -25,7 +25,8 @@ def test_a_secret_is_made_once_and_whole(tmp_path: Path) -> None:
     """However many ask at the same time, all get the same 64 characters, and nothing else is left behind."""
     settings = load({"GATEWAY_DATA_DIR": str(tmp_path)})
     with ThreadPoolExecutor(16) as pool:
-        found = {tuple(pool.submit(data_dir.secrets_of, settings).result()) for _ in range(32)}
+        asked = [pool.submit(data_dir.secrets_of, settings) for _ in range(32)]
+        found = {tuple(one.result()) for one in asked}
     ((secret,),) = found
     assert len(secret) == 64
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
