@@ -23,6 +23,8 @@ FEWEST_CHARACTERS = 8
 
 KNOWN_DEFAULTS = ("changeme", "change-me", "password", "secret", "example", "admin")
 PORT_MAX = 65535
+DATABASE_OPTIONS = ("passfile", "prepared_statement_cache_size", "ssl", "target_session_attrs")
+"""What may follow `?` in the URL of a database: asyncpg's names, where libpq says `sslmode`."""
 
 
 def _split(value: Any) -> Any:
@@ -72,6 +74,8 @@ def _database(url: str) -> str:
     if not possible or not urlsplit(url).netloc:
         # The cause is not chained: it quotes the URL.
         raise ValueError("must be a URL such as postgresql://user:password@host:5432/database") from None
+    if not parsed.query.keys() <= set(DATABASE_OPTIONS):
+        raise ValueError(f"must have no options but {', '.join(DATABASE_OPTIONS)}")
     return url.rstrip("/")
 
 

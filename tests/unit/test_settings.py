@@ -94,6 +94,7 @@ def test_a_faulty_secret_is_refused_without_saying_it(variable: str, value: str)
         ("GATEWAY_DATABASE_URL", "postgresql+psycopg2://host/db"),
         ("GATEWAY_DATABASE_URL", "postgresql:///db"),
         ("GATEWAY_DATABASE_URL", "postgresql"),
+        ("GATEWAY_DATABASE_URL", "postgresql://host/db?sslmode=require"),
         ("GATEWAY_REDIS_URL", "redis+sentinel://host"),
         ("GATEWAY_REDIS_URL", "redis://host:port"),
         ("GATEWAY_REDIS_URL", "redis://host/first"),
@@ -129,6 +130,7 @@ def test_what_a_server_could_not_start_with_is_refused(variable: str, value: str
     ("variable", "value"),
     [
         ("GATEWAY_DATABASE_URL", "postgresql://user:p%40ss@[::1]:5432/db"),
+        ("GATEWAY_DATABASE_URL", "postgresql://host/db?ssl=require&target_session_attrs=read-write"),
         ("GATEWAY_REDIS_URL", "rediss+sentinel://a:26379,b/service/1"),
         ("GATEWAY_FETCH_ALLOW", "minio:9000, [::1]:81, 10.0.0.1"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, ::1, 192.0.2.1"),
