@@ -25,7 +25,7 @@ def require_order(first: str, last: str) -> None:
         raise InvalidMoment(f"must not be before the first day, {first}")
 
 
-def parse_moment(text: str, zone: tzinfo = UTC) -> Millis:
+def parse_moment(text: str, zone: tzinfo) -> Millis:
     """Read a day or a moment, `2026-11-22` or `2026-11-22T08:00Z`; in `zone` unless it says otherwise.
 
     A day stands for its beginning. Raises InvalidMoment.
@@ -36,7 +36,7 @@ def parse_moment(text: str, zone: tzinfo = UTC) -> Millis:
         raise InvalidMoment("must be a day or a moment such as 2026-11-22T08:00Z") from error
 
 
-def parse_end(text: str, now: Millis, zone: tzinfo = UTC) -> Millis:
+def parse_end(text: str, now: Millis, zone: tzinfo) -> Millis:
     """Read when something ends: a moment, in `zone`, or a time from now, `90d`, `12h`, `30m`. Raises InvalidMoment."""
     number, unit = text[:-1], text[-1:]
     try:

@@ -17,7 +17,7 @@ from gateway.api.who import Who
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk, Violation, is_plain_json, read_ask
-from gateway.errors import GatewayError, InvalidRequest, UnsupportedMediaType
+from gateway.errors import GatewayError, InvalidRequest, RefusedByUpstream, UnsupportedMediaType
 from gateway.flow.call import Call
 from gateway.flow.generate import Generator
 from gateway.images.links import Links
@@ -58,7 +58,7 @@ class GenerateRoute:
         try:
             return await self._generate(request, seen)
         except GatewayError as error:
-            seen.update(outcome=error.outcome, reason=error.detail if error.detail is not None else error.text)
+            seen.update(outcome=error.outcome, reason=_reason(error))
             raise
         except ClientDisconnect:
             # Nobody is left to read it; it is for the log's sake that the request has a status.
@@ -118,3 +118,10 @@ def _call(request: Request, request_id: str) -> Call:
         0.0 if wait is None else wait,
         directives=read_directives(request.headers.getlist("cache-control")),
     )
+
+
+def _reason(error: GatewayError) -> str:
+    """Say in the log what went wrong, without upstream's own words: those may quote the prompt."""
+    if isinstance(error, RefusedByUpstream):
+        return error.public
+    return error.text if error.detail is None else error.detail

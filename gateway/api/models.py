@@ -51,7 +51,7 @@ def _shown(model: Model) -> dict[str, Any]:
         "image_inputs": {"maximum": rules.images_max, "advised": model.images_advised},
         "size": {
             "multiple_of": rules.multiple_of,
-            "side_minimum": rules.side_min,
+            "side_minimum": rules.smallest_side,
             "side_maximum": rules.side_max if rules.side_max != 0 else None,
             "pixels_maximum": rules.pixels_max if rules.pixels_max != 0 else None,
         }

@@ -236,6 +236,15 @@ def test_a_key_is_rotated_and_revoked(admin: Admin) -> None:
         ("GET", "/spend?from=1", None, (400, "from: must be a day such as 2026-11-01")),
         (
             "GET",
+            "/spend?from=2026-11-02&to=2026-11-01",
+            None,
+            (400, "to: must not be before the first day, 2026-11-02"),
+        ),
+        ("GET", "/spend?tenant=nobody", None, (404, "There is no tenant named nobody")),
+        ("GET", "/unknown?tenant=nobody", None, (404, "There is no tenant named nobody")),
+        ("POST", "/unknown/void", {"tenant": "nobody"}, (404, "There is no tenant named nobody")),
+        (
+            "GET",
             "/spend?tennant=a",
             None,
             (400, "Invalid tennant parameter. Supported parameters: from, to, by, tenant"),
@@ -307,6 +316,13 @@ def test_a_bad_value_is_refused_alike_by_both(
     assert text.startswith(f"{option}: {rule}")
     said = cli("tenant", "update", "team", f"--{option.replace('_', '-')}={value}")
     assert said == (1, "", f"gateway: {text}\n")
+
+
+def test_a_key_ends_with_a_day_of_the_budgets(admin: Admin) -> None:
+    """A day is one in GATEWAY_TIMEZONE, as by the command line."""
+    admin.post("/tenants", {"name": "ending"}, status=201)
+    key = admin.post("/tenants/ending/keys", {"expires_at": "2999-01-02"}, status=201)
+    assert key["expires_at"] == "2999-01-01T16:00:00Z"
 
 
 def test_unknown_generations_are_decided_one_by_one_and_together(admin: Admin) -> None:

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from gateway import clock
 from gateway.api.admin.exchange import answer, query_of, read_as, read_nothing, read_object, resource, text_of
+from gateway.clock import Calendar
 from gateway.database.engine import Database
 from gateway.moments import parse_end
 from gateway.tenants.administration import Administration, Key, list_keys
@@ -20,6 +21,7 @@ class KeysResource:
 
     database: Database
     administration: Callable[[], Administration]
+    calendar: Calendar
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -39,11 +41,13 @@ class KeysResource:
     async def create(self, request: Request) -> Response:
         """Make a key of `{label, expires_at, requests_per_minute, images_per_minute}`, all optional; 201.
 
-        `expires_at` is a moment, or a time from now such as `90d`. The answer has the key, once, as `key`.
+        `expires_at` is a moment, in GATEWAY_TIMEZONE unless it says otherwise, or a time from now such as `90d`. The
+        answer has the key, once, as `key`.
         """
         options = await read_object(request)
         label = text_of(options, "label")
-        expires_at = read_as("expires_at", lambda text: parse_end(text, clock.now()), text_of(options, "expires_at"))
+        now, zone = clock.now(), self.calendar.zone
+        expires_at = read_as("expires_at", lambda text: parse_end(text, now, zone), text_of(options, "expires_at"))
         limits = {name: value for name, value in options.items() if name not in ("label", "expires_at")}
         name, admin = request.path_params["name"], self.administration()
         key, text = await self.database.write(

@@ -35,8 +35,8 @@ class AdminRoute:
         """Return the routes. The token is asked for before it is known whether a path exists."""
         resources = (
             TenantsResource(self.database, self._administration),
-            KeysResource(self.database, self._administration),
-            UnknownResource(self.database),
+            KeysResource(self.database, self._administration, self.calendar),
+            UnknownResource(self.database, self.calendar),
             SpendResource(self.database, self.calendar),
             AuditResource(self.database),
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -19,11 +20,13 @@ from gateway.api.admin.exchange import (
     resource,
     text_of,
 )
+from gateway.clock import Calendar, Millis
 from gateway.database.engine import Database
 from gateway.ledger.bill import FREE, Bill
-from gateway.ledger.unknown import decide_all, decide_one, list_unknown
+from gateway.ledger.unknown import Unknown, decide_all, decide_one, list_unknown
 from gateway.moments import parse_moment
 from gateway.money import format_yuan, parse_yuan
+from gateway.tenants.administration import find_tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class UnknownResource:
     """Unknown generations. Their holds count against the budget until they are settled or voided."""
 
     database: Database
+    calendar: Calendar
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -45,8 +49,13 @@ class UnknownResource:
     async def list(self, request: Request) -> Response:
         """Answer `{"rows": […]}`, the oldest 500: `?tenant=` a tenant's, `?before=` those begun before."""
         query = query_of(request, "tenant", "before")
-        tenant, before = query.get("tenant"), read_as("before", parse_moment, query.get("before"))
-        unknown = await self.database.read(lambda connection: list_unknown(connection, tenant=tenant, before=before))
+        tenant, before = query.get("tenant"), self._moment(query.get("before"))
+
+        def find(connection: Connection) -> Sequence[Unknown]:
+            _require(connection, tenant)
+            return list_unknown(connection, tenant=tenant, before=before)
+
+        unknown = await self.database.read(find)
         return answer({"rows": [one.shown() for one in unknown]})
 
     async def settle(self, request: Request) -> Response:
@@ -78,6 +87,16 @@ class UnknownResource:
     async def _decide_all(self, request: Request, bill: Bill | None) -> Response:
         members = await read_object(request)
         only(members, "tenant", "before")
-        before = read_as("before", parse_moment, text_of(members, "before"))
-        done = await decide_all(self.database, bill, tenant=text_of(members, "tenant"), before=before, by=ACTOR)
+        tenant, before = text_of(members, "tenant"), self._moment(text_of(members, "before"))
+        await self.database.read(lambda connection: _require(connection, tenant))
+        done = await decide_all(self.database, bill, tenant=tenant, before=before, by=ACTOR)
         return answer({"done": done})
+
+    def _moment(self, text: str | None) -> Millis | None:
+        return read_as("before", lambda written: parse_moment(written, self.calendar.zone), text)
+
+
+def _require(connection: Connection, tenant: str | None) -> None:
+    """Raise NotFound for a tenant that is not there: a misspelt one must not look like one without unknowns."""
+    if tenant is not None:
+        find_tenant(connection, tenant)
