@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, bindparam, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.database.prepared import Many
 from gateway.database.tables import balances, generations, tenants
 from gateway.ledger.records import (
     PERIODS,
@@ -24,7 +25,23 @@ from gateway.money import Micros
 Window = tuple[str, Period, str]
 """Scope, period and start: the primary key of `balances`."""
 
-_INSERT = insert(generations)
+_RESERVED = (
+    "id",
+    "tenant_id",
+    "key_id",
+    "process_id",
+    "request_id",
+    "idempotency_key",
+    "fingerprint",
+    "state",
+    "day",
+    "model",
+    "provider",
+    "quote",
+    "created_at",
+    "ask",
+)
+_INSERT = Many(insert(generations), _RESERVED)
 _LOCK = select(tenants.c.id).where(tenants.c.id.in_(bindparam("ids", expanding=True))).order_by(tenants.c.id)
 _KEYED = select(generations.c.tenant_id, generations.c.idempotency_key, generations.c.id).where(
     tuple_(generations.c.tenant_id, generations.c.idempotency_key).in_(bindparam("keys", expanding=True))
@@ -39,7 +56,11 @@ def _adding(statement: postgresql.Insert | sqlite.Insert) -> postgresql.Insert |
     return statement.on_conflict_do_update(index_elements=["scope", "period", "start"], set_=added)
 
 
-_ADD = {"postgresql": _adding(postgresql.insert(balances)), "sqlite": _adding(sqlite.insert(balances))}
+_ADD = Many(
+    _adding(postgresql.insert(balances)),
+    ("scope", "period", "start", "spent", "held"),
+    sqlite=_adding(sqlite.insert(balances)),
+)
 
 
 def lock_tenants(connection: Connection, ids: Iterable[str]) -> None:
@@ -79,7 +100,7 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
         rows.append(_row(one, process_id))
         admissions.append(Admitted())
     if rows:
-        connection.execute(_INSERT, rows)
+        _INSERT.run(connection, rows)
         add_to_balances(connection, {window: (0, micros) for window, micros in held.items()})
     return admissions
 
@@ -124,8 +145,7 @@ def add_to_balances(connection: Connection, changes: dict[Window, tuple[Micros, 
         for (scope, period, start), (spent, held) in sorted(changes.items())
         if spent or held
     ]
-    if rows:
-        connection.execute(_ADD[connection.dialect.name], rows)
+    _ADD.run(connection, rows)
 
 
 def _owners(connection: Connection, asked: Sequence[Reservation]) -> dict[tuple[str, str | None], str]:

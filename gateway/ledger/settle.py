@@ -2,56 +2,57 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import generations, images
-from gateway.ledger.records import Abandonment, Settlement
+from gateway.ledger.records import Abandonment, Settlement, State
 from gateway.ledger.reserve import Window, add_to_balances, windows_of
 from gateway.ledger.transitions import Change
 from gateway.ledger.transitions import settle as settled
 from gateway.money import Micros
 
-_OPEN = select(
+_STANDING = ByKey(
+    select(
+        generations.c.id,
+        generations.c.tenant_id,
+        generations.c.state,
+        generations.c.bill,
+        generations.c.day,
+        generations.c.quote,
+        generations.c.cost,
+        generations.c.provider,
+        generations.c.idempotency_key,
+        generations.c.account,
+        generations.c.reply,
+        generations.c.error,
+    ),
     generations.c.id,
-    generations.c.tenant_id,
-    generations.c.state,
-    generations.c.bill,
-    generations.c.day,
-    generations.c.quote,
-    generations.c.cost,
-    generations.c.provider,
-    generations.c.idempotency_key,
-    generations.c.account,
-    generations.c.reply,
-    generations.c.error,
-).where(generations.c.id.in_(bindparam("ids", expanding=True)))
+)
 
-_SETTLE = (
+_SETTLED = (
+    "state",
+    "bill",
+    "cost",
+    "answered_model",
+    "provider",
+    "account",
+    "images_generated",
+    "images_failed",
+    "settled_at",
+    "reply",
+    "failure",
+    "error",
+    "idempotency_key",
+)
+_SETTLE = Many(
     update(generations)
     .where(generations.c.id == bindparam("row"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "state",
-                "bill",
-                "cost",
-                "answered_model",
-                "provider",
-                "account",
-                "images_generated",
-                "images_failed",
-                "settled_at",
-                "reply",
-                "failure",
-                "error",
-                "idempotency_key",
-            )
-        }
-    )
+    .values({name: bindparam(name) for name in _SETTLED}),
+    ("row", *_SETTLED),
 )
 
 _ABANDON = (
@@ -61,13 +62,31 @@ _ABANDON = (
 )
 
 
+class _Standing(NamedTuple):
+    """A generation before it is settled; the columns of the query above."""
+
+    id: str
+    tenant_id: str
+    state: State
+    bill: str | None
+    day: str
+    quote: Micros
+    cost: Micros | None
+    provider: str
+    idempotency_key: str | None
+    account: str | None
+    reply: str | None
+    error: str | None
+
+
 def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     """Put each bill in the place of its hold, in the rows that held it; return for each whether it changed anything.
 
     A settlement whose generation does not exist changes nothing: its reservation was never committed. The tenants are
     locked already.
     """
-    rows = {row.id: row for row in connection.execute(_OPEN, {"ids": [one.id for one in ended]})}
+    found = _STANDING.fetch(connection, list({one.id for one in ended}))
+    rows = {row.id: row for row in map(_Standing._make, found)}
     changes: defaultdict[Window, tuple[Micros, Micros]] = defaultdict(lambda: (0, 0))
     updates: list[dict[str, object]] = []
     kept: list[dict[str, object]] = []
@@ -101,7 +120,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
         )
         kept.extend(_image_rows(one))
     if updates:
-        connection.execute(_SETTLE, updates)
+        _SETTLE.run(connection, updates)
         add_to_balances(connection, changes)
     if kept:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -115,7 +134,7 @@ def abandon(connection: Connection, lost: Sequence[Abandonment]) -> None:
     connection.execute(_ABANDON, [{"row": one.id, "failure": one.failure, "account": one.account} for one in lost])
 
 
-def _change(row: Row[*tuple[Any, ...]], one: Settlement) -> Change | None:
+def _change(row: _Standing, one: Settlement) -> Change | None:
     # An answer leaves a reply, or what the caller was told; an end without either was decided by hand.
     by_hand = row.reply is None and row.error is None and (one.reply is not None or one.error is not None)
     return settled(row.state, row.quote, row.cost, row.bill, one.bill, by_hand=by_hand)
