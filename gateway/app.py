@@ -10,10 +10,11 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 
 from gateway.api.admin import AdminRoute
 from gateway.api.edge import Edge
-from gateway.api.errors import render_bug, render_expected, render_framework
+from gateway.api.errors import render_expected, render_framework, render_unexpected
 from gateway.api.generate import GenerateRoute
 from gateway.api.generations import GenerationsRoute
 from gateway.api.health import HealthRoute
@@ -186,13 +187,15 @@ def build(settings: Settings) -> Gateway:
 
 
 def _application(generate: GenerateRoute, *routes: Resource) -> Edge:
-    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=[generate.route()])
+    path = "/images/generate"
+    by_another_method: list[BaseRoute] = [Route(path, generate, methods=["POST"])]  # it says which there is
+    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=by_another_method)
     app.add_exception_handler(GatewayError, render_expected)
     app.add_exception_handler(HTTPException, render_framework)
-    app.add_exception_handler(Exception, render_bug)
+    app.add_exception_handler(Exception, render_unexpected)
     for route in routes:
         app.include_router(route.router())
-    return Edge(app)
+    return Edge(app, {path: generate})
 
 
 def store_of(settings: Settings) -> Store | None:

@@ -8,12 +8,13 @@ Routes leave what the log line shall say in `scope["state"]["seen"]`. It never s
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.errors import render
+from gateway.api.errors import render, render_bug
 from gateway.errors import Unavailable
 from gateway.ids import request_id
 
@@ -27,18 +28,16 @@ class Seen(dict[str, Any]):
 
 
 class Edge:
-    """Wraps the application."""
+    """Wraps the application of a server without WebSockets and lifespan events. POSTs to the paths of `straight` do not take the way through its framework."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, straight: Mapping[str, ASGIApp] | None = None) -> None:
         self._app = app
+        self._straight = {} if straight is None else dict(straight)
         self.closing = False
         """Whether every answer ends its connection, because this process leaves."""
-        self._log = structlog.get_logger("access")
+        self._log = structlog.get_logger("access").bind()  # bound now, or each line would find its logger anew
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         began = time.monotonic()
         seen = Seen(request_id=request_id(_header(scope, b"x-request-id")))
         scope.setdefault("state", {})["seen"] = seen
@@ -60,14 +59,15 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive_to_the_end, send_with_id)
+            await self._way(scope)(scope, receive_to_the_end, send_with_id)
         except asyncio.CancelledError:
             # The server does not wait for this request any longer.
             if status == 0:
                 await render(Unavailable("The gateway is shutting down", retry_after=5))(scope, receive, send_with_id)
         except Exception:  # noqa: BLE001 -- the last line of defence; it logs the whole error
-            # The framework has answered 500 by now and lets the error through; here it is logged and ends.
             self._log.exception("bug", method=scope["method"], path=_shown(scope["path"]), **seen)
+            if status == 0:
+                await render_bug()(scope, receive, send_with_id)
         finally:
             if scope["path"] not in UNLOGGED:
                 self._log.info(
@@ -78,6 +78,9 @@ class Edge:
                     seconds=round(time.monotonic() - began, 6),
                     **seen,
                 )
+
+    def _way(self, scope: Scope) -> ASGIApp:
+        return self._straight.get(scope["path"], self._app) if scope["method"] == "POST" else self._app
 
 
 def _shown(path: str) -> str:

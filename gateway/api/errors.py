@@ -45,6 +45,11 @@ def render_expected(_request: Request, error: Exception) -> Response:
     return render(error)
 
 
-def render_bug(_request: Request, _error: Exception) -> Response:
+def render_bug() -> Response:
     """Answer anything else: a bug, of which the caller learns nothing and the log everything."""
     return envelope(500, BUG)
+
+
+def render_unexpected(_request: Request, _error: Exception) -> Response:
+    """Answer a bug that the framework met first."""
+    return render_bug()

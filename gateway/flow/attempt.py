@@ -9,7 +9,7 @@ from gateway.flow.keep import NOT_YET_KEPT, NOTHING_KEPT, Keeper, Kept
 from gateway.flow.outcome import conclude
 from gateway.flow.reply import Reply
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Abandonment, Settlement
+from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.metrics import Metrics
 from gateway.upstream.answer import Generated
 from gateway.upstream.client import Answered, Upstream
@@ -25,12 +25,11 @@ class Attempts:
         self._ledger = ledger
         self._metrics = metrics
 
-    async def make(self, job: Job) -> Reply | GatewayError:
+    async def make(self, job: Job, asked: Reservation) -> Reply | GatewayError:
         """Make the attempt that is reserved; return what the caller is told.
 
         What is booked is decided anew at each step, so that being stopped in between books what is true by then.
         """
-        asked = job.reservation
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
         try:
             answered = await self._upstream.generate(job.ask.wire(), time.monotonic() + self._seconds)

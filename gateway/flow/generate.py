@@ -5,7 +5,6 @@ which the caller may leave; whatever happens in it, the reservation ends: settle
 """
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 
 from gateway import clock
@@ -17,7 +16,7 @@ from gateway.flow import told
 from gateway.flow.attempt import Attempts
 from gateway.flow.budget import over_budget
 from gateway.flow.call import Call
-from gateway.flow.job import Job, reservation_for
+from gateway.flow.job import Job, job_for
 from gateway.flow.references import References
 from gateway.flow.repeat import repeat
 from gateway.flow.reply import Reply, from_text, to_text
@@ -93,11 +92,10 @@ class Generator:
 
     def _job(self, call: Call, caller: Caller, ask: GenerateAsk) -> Job:
         """Say what is to be done, if the caller may ask for it at all."""
-        began, parts = time.monotonic(), self._parts
         model = self._allowed_model(caller, ask)
         ask = replace(ask, model=model.name)
-        covered = parts.keeps and covers(caller.policy.cache, ask)
-        return Job(call, caller, ask, model, reservation_for(call, caller, ask, model, parts.calendar), began, covered)
+        covered = self._parts.keeps and covers(caller.policy.cache, ask)
+        return job_for(call, caller, ask, model, covered=covered)
 
     def _allowed_model(self, caller: Caller, ask: GenerateAsk) -> Model:
         model = self._parts.catalog.current.find(ask.model)
@@ -108,23 +106,23 @@ class Generator:
 
     async def _known(self, job: Job) -> Reply | None:
         """Answer an idempotency key that is known; None if there is none, or it is new."""
-        call, asked = job.call, job.reservation
+        call = job.call
         if call.idempotency_key is None:
             return None
-        found = await self._parts.ledger.find_by_key(asked.tenant_id, call.idempotency_key)
+        found = await self._parts.ledger.find_by_key(job.caller.tenant_id, call.idempotency_key)
         if found is None:
             return None
         call.waited = call.wait > 0 and found.state == "reserved"
-        return await repeat(self._parts.ledger, found, asked.fingerprint, call.wait)
+        return await repeat(self._parts.ledger, found, job.fingerprint, call.wait)
 
     async def _hit(self, job: Job) -> Reply | None:
         """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
-        parts, call, asked = self._parts, job.call, job.reservation
-        taking = parts.limiter.take(*scopes_of(job.caller), asked.id, call.patience)
-        entry = None
+        parts, call, entry = self._parts, job.call, None
+        taking = parts.limiter.take(*scopes_of(job.caller), job.id, call.patience)
         if job.covered:
-            looking = parts.replies.look(asked.tenant_id, asked.fingerprint, call.patience)
-            verdict, entry = await asyncio.gather(taking, looking)
+            looking = asyncio.create_task(parts.replies.look(job.caller.tenant_id, job.fingerprint, call.patience))
+            verdict = await taking
+            entry = await looking
         else:
             verdict = await taking
         call.heed(verdict)
@@ -138,9 +136,9 @@ class Generator:
 
     async def _turn(self, job: Job) -> Lead | Followed | Overdue:
         """Lead the equal asks of this moment, or wait for the one who does."""
-        asked, since = job.reservation, job.began
+        tenant_id, since = job.caller.tenant_id, job.began
         return await self._parts.flights.lead_or_follow(
-            asked.tenant_id, asked.fingerprint, job.call.patience, since=since, deadline=since + LONGEST_WAIT
+            tenant_id, job.fingerprint, job.call.patience, since=since, deadline=since + LONGEST_WAIT
         )
 
     async def _followed(self, job: Job, outcome: str) -> Reply:
@@ -150,16 +148,20 @@ class Generator:
             reply, saved = told.outcome_from_text(outcome)
         except GatewayError as error:
             if job.call.idempotency_key is not None and told.keeps_key(error):
-                await self._parts.ledger.remember(Repeat(job.reservation, error=told.error_to_text(error)))
+                await self._remember(job, error=told.error_to_text(error))
             raise
         return await self._free(job, reply, saved)
 
     async def _free(self, job: Job, reply: Reply, saved: Micros) -> Reply:
         """Count what a reply that was paid for earlier saved; remember it for its idempotency key."""
         if job.call.idempotency_key is not None:
-            await self._parts.ledger.remember(Repeat(job.reservation, reply=to_text(reply, prompts=job.prompts)))
+            await self._remember(job, reply=to_text(reply, prompts=job.prompts))
         self._parts.metrics.add_cost_saved(job.caller.tenant, job.model.name, saved)
         return reply
+
+    async def _remember(self, job: Job, *, reply: str | None = None, error: str | None = None) -> None:
+        """Leave a row that cost nothing for the idempotency key of a request that another's generation answered."""
+        await self._parts.ledger.remember(Repeat(job.reservation(self._parts.calendar), reply, error))
 
     async def _made(self, job: Job, lead: Lead | None) -> Reply:
         """Hand the work to the supervisor; the caller may leave from here on."""
@@ -180,25 +182,26 @@ class Generator:
 
     async def _make(self, job: Job, lead: Lead | None) -> Reply | Duplicate:
         """Enter the limits of what runs, reserve, make the attempt, and pass on what came of it."""
-        parts, asked, patience = self._parts, job.reservation, job.call.patience
+        parts, patience = self._parts, job.call.patience
         outcome: Reply | GatewayError | None = None
         try:
-            job = job.with_ask(await parts.references.resolve(job.ask, asked.tenant_id))
-            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), asked.id, IMAGES, patience))
-            admission = await parts.ledger.reserve(job.reservation)
+            job = replace(job, ask=await parts.references.resolve(job.ask, job.caller.tenant_id))
+            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), job.id, IMAGES, patience))
+            asked = job.reservation(parts.calendar)
+            admission = await parts.ledger.reserve(asked)
             if isinstance(admission, Exhausted):
-                raise over_budget(admission, job.reservation, parts.calendar)
+                raise over_budget(admission, asked, parts.calendar)
             if isinstance(admission, Duplicate):
                 return admission
             # What others are told if this is stopped from here on.
-            outcome = UpstreamLost(headers={"X-Generation-Id": asked.id})
-            outcome = await parts.attempts.make(job)
+            outcome = UpstreamLost(headers={"X-Generation-Id": job.id})
+            outcome = await parts.attempts.make(job, asked)
             if isinstance(outcome, GatewayError):
                 raise outcome
             await self._store(job, outcome)
             return outcome
         finally:
-            leaving = parts.limiter.leave(asked.id, patience)
+            leaving = parts.limiter.leave(job.id, patience)
             if lead is None:
                 await leaving
             else:
@@ -209,8 +212,7 @@ class Generator:
         """Store a complete reply for the next one who asks the same."""
         if not job.covered or job.call.directives.no_store or reply.pending or reply.images_failed:
             return
-        asked, text = job.reservation, to_text(reply, prompts=job.prompts)
-        entry = Entry(text, reply.generation_id, clock.now(), reply.cost)
+        entry = Entry(to_text(reply, prompts=job.prompts), reply.generation_id, clock.now(), reply.cost)
         seconds = lifetime(job.caller.policy.cache_ttl, None)
-        keeping = self._parts.replies.keep(asked.tenant_id, asked.fingerprint, entry, seconds, job.call.patience)
+        keeping = self._parts.replies.keep(job.caller.tenant_id, job.fingerprint, entry, seconds, job.call.patience)
         job.call.stored = await keeping

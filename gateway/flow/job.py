@@ -1,7 +1,8 @@
-"""One generation that is about to happen: who asks for what, and what the ledger will be told of it."""
+"""One generation that may have to happen: who asks for what, and what the ledger would be told of it."""
 
 import hashlib
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 
 from gateway import clock
 from gateway.catalog import Model
@@ -18,14 +19,18 @@ from gateway.tenants.directory import Caller
 class Job:
     """Made before anything is asked of a store."""
 
+    id: str
+    """The generation's, if one is made."""
+    fingerprint: str
+    """The same for the same ask of the same tenant, and for no other."""
     call: Call
     caller: Caller
     ask: GenerateAsk
     model: Model
-    reservation: Reservation
-    began: float
     covered: bool
     """Whether the tenant's cache policy covers the ask."""
+    canonical: bytes = field(repr=False)
+    began: float
 
     @property
     def shared(self) -> bool:
@@ -37,33 +42,39 @@ class Job:
         """Whether the tenant wants its prompts kept."""
         return self.caller.policy.keep_prompts
 
-    def with_ask(self, ask: GenerateAsk) -> "Job":
-        """Return the job for the same ask, its own links replaced by bytes: now the quote is that of their sizes."""
-        return replace(self, ask=ask, reservation=replace(self.reservation, quote=self.model.price.quote(ask)))
+    def reservation(self, calendar: Calendar) -> Reservation:
+        """Say what is to be reserved: the most that the ask may cost, as it is now."""
+        now = clock.now()
+        # The first line is the version of the canonical form.
+        kept = self.canonical if self.prompts else replace(self.ask, prompt="").canonical()
+        return Reservation(
+            id=self.id,
+            tenant_id=self.caller.tenant_id,
+            key_id=self.caller.key_id,
+            request_id=self.call.request_id,
+            model=self.model.name,
+            provider=self.model.provider,
+            quote=self.model.price.quote(self.ask),
+            ask=kept.partition(b"\n")[2].decode(),
+            fingerprint=self.fingerprint,
+            budget=budget_of(self.caller.policy),
+            created_at=now,
+            day=calendar.day(now),
+            idempotency_key=self.call.idempotency_key,
+        )
 
 
-def reservation_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, calendar: Calendar) -> Reservation:
-    """Say what is to be reserved: under a new id, by a fingerprint within the tenant, at the most it may cost."""
-    now = clock.now()
+def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, covered: bool) -> Job:
+    """Say what is to be done; it begins now."""
     canonical = ask.canonical()
-    return Reservation(
+    return Job(
         id=new_id("gen"),
-        tenant_id=caller.tenant_id,
-        key_id=caller.key_id,
-        request_id=call.request_id,
-        model=model.name,
-        provider=model.provider,
-        quote=model.price.quote(ask),
-        ask=_remembered(ask, canonical, prompts=caller.policy.keep_prompts),
         fingerprint=hashlib.sha256(f"{caller.tenant_id}\n".encode() + canonical).hexdigest(),
-        budget=budget_of(caller.policy),
-        created_at=now,
-        day=calendar.day(now),
-        idempotency_key=call.idempotency_key,
+        call=call,
+        caller=caller,
+        ask=ask,
+        model=model,
+        covered=covered,
+        canonical=canonical,
+        began=time.monotonic(),
     )
-
-
-def _remembered(ask: GenerateAsk, canonical: bytes, *, prompts: bool) -> str:
-    """Return what the ledger keeps of an ask: its canonical form without the version, which is the first line."""
-    kept = canonical if prompts else replace(ask, prompt="").canonical()
-    return kept.partition(b"\n")[2].decode()

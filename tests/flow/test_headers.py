@@ -105,13 +105,18 @@ def test_json_is_taken_in_any_case_and_as_utf_8(shared: Pair, media_type: str) -
         [("Content-Type", "multipart/form-data; boundary=x")],
         [("Content-Type", "application/json; charset=utf-16")],
         [("Content-Type", "application/jsonl")],
-        [JSON, ("Content-Encoding", "gzip")],
     ],
 )
 def test_what_is_not_plain_json_is_refused(shared: Pair, headers: list[tuple[str, str]]) -> None:
     """Other media types (curl's default among them), charsets and compressed bodies are 415."""
     with shared.untouched():
         assert_refused(send(shared, ("Authorization", shared.key), *headers), 415, CONTENT_TYPE)
+
+
+def test_a_compressed_body_is_refused(shared: Pair) -> None:
+    """What is compressed is told so, and not that its type is wrong."""
+    answer = send(shared, ("Authorization", shared.key), JSON, ("Content-Encoding", "gzip"))
+    assert_refused(answer, 415, "Invalid Content-Encoding header. Compressed bodies are not supported")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
