@@ -28,7 +28,10 @@ class Seen(dict[str, Any]):
 
 
 class Edge:
-    """Wraps the application of a server without WebSockets and lifespan events. POSTs to the paths of `straight` do not take the way through its framework."""
+    """Wraps the application of a server without WebSockets and lifespan events.
+
+    POSTs to the paths of `straight` do not take the way through its framework.
+    """
 
     def __init__(self, app: ASGIApp, straight: Mapping[str, ASGIApp] | None = None) -> None:
         self._app = app

@@ -1,6 +1,7 @@
 """Room for large bodies: how many bytes of requests a process holds at once, from their reading to their answer."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +12,8 @@ UNCOUNTED_BYTES = 64 << 10
 """A body of so many bytes is not worth the counting: a process's capacity in generations bounds those."""
 
 PATIENCE_SECONDS = 5.0
-RETRY_SECONDS = 5
+RETRY_SECONDS = (3, 8)
+"""Between these: callers who were refused together shall not come again together."""
 
 
 class Hold:
@@ -56,5 +58,6 @@ class BodyRoom:
                 async with asyncio.timeout(PATIENCE_SECONDS), self._freed:
                     await self._freed.wait_for(lambda: size <= self._free)
             except TimeoutError:
-                raise Unavailable("Too many large requests at once", retry_after=RETRY_SECONDS) from None
+                seconds = random.randint(*RETRY_SECONDS)  # noqa: S311 -- spreads callers, guards nothing
+                raise Unavailable("Too many large requests at once", retry_after=seconds) from None
         self._free -= size
