@@ -133,7 +133,7 @@ class RedisLink:
         if not self._flush_due:
             self._flush_due = True
             loop.call_soon(self._flush)
-        # A timer of its own: asyncio.timeout, which has a task to cancel, takes some microseconds more of every request.
+        # A timer of its own: asyncio.timeout, which has a task to cancel, takes a little more of every request.
         expiry = loop.call_later(patience.left, _fail, asked, RedisUnavailable("Redis did not answer in time"))
         try:
             with patience.waiting():
