@@ -7,7 +7,7 @@ statements themselves are SQLAlchemy's on both databases.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, tuple_
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.sql.dml import Insert, Update
 
@@ -38,19 +38,25 @@ class Many:
 
 
 class ByKey:
-    """A query for the rows of some keys."""
+    """A query for the rows of some keys, each a tuple of as many values as there are columns that make a row unique."""
 
-    def __init__(self, query: Select[*tuple[Any, ...]], key: ColumnElement[str]) -> None:
-        """Take the query without its condition, and the column that is unique."""
-        self._query = query.where(key.in_(bindparam("keys", expanding=True)))
-        self._text = str(query.where(key == bindparam("key")).compile(dialect=_SQLITE))
+    def __init__(self, query: Select[*tuple[Any, ...]], columns: Sequence[ColumnElement[str]]) -> None:
+        """Take the query without its condition, and the columns."""
+        self._query = query.where(tuple_(*columns).in_(bindparam("keys", expanding=True)))
+        names = [f"key{place}" for place in range(len(columns))]
+        same = [column == bindparam(name) for column, name in zip(columns, names, strict=True)]
+        self._text = str(query.where(*same).compile(dialect=_SQLITE))
+        self._names = names
 
-    def fetch(self, connection: Connection, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    def fetch(self, connection: Connection, keys: Sequence[tuple[str, ...]]) -> list[tuple[Any, ...]]:
         """Return the rows that there are, in any order."""
+        if not keys:
+            return []
         if connection.dialect.name != "sqlite":
             return [tuple(row) for row in connection.execute(self._query, {"keys": keys})]
         driver = _driver(connection)
-        found = (driver.execute(self._text, {"key": key}).fetchone() for key in keys)
+        named = (dict(zip(self._names, key, strict=True)) for key in keys)
+        found = (driver.execute(self._text, values).fetchone() for values in named)
         return [row for row in found if row is not None]
 
 

@@ -20,7 +20,6 @@ from gateway.flow.job import Job, job_for
 from gateway.flow.references import References
 from gateway.flow.repeat import repeat
 from gateway.flow.reply import Reply, from_text, to_text
-from gateway.flow.scopes import scopes_of
 from gateway.flow.supervisor import Supervisor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Duplicate, Exhausted, Repeat
@@ -93,7 +92,7 @@ class Generator:
     def _job(self, call: Call, caller: Caller, ask: GenerateAsk) -> Job:
         """Say what is to be done, if the caller may ask for it at all."""
         model = self._allowed_model(caller, ask)
-        ask = replace(ask, model=model.name)
+        ask = ask if ask.model == model.name else replace(ask, model=model.name)
         covered = self._parts.keeps and covers(caller.policy.cache, ask)
         return job_for(call, caller, ask, model, covered=covered)
 
@@ -118,7 +117,7 @@ class Generator:
     async def _hit(self, job: Job) -> Reply | None:
         """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
         parts, call, entry = self._parts, job.call, None
-        taking = parts.limiter.take(*scopes_of(job.caller), job.id, call.patience)
+        taking = parts.limiter.take(*job.scopes, job.id, call.patience)
         if job.covered:
             looking = asyncio.create_task(parts.replies.look(job.caller.tenant_id, job.fingerprint, call.patience))
             verdict = await taking
@@ -185,8 +184,9 @@ class Generator:
         parts, patience = self._parts, job.call.patience
         outcome: Reply | GatewayError | None = None
         try:
-            job = replace(job, ask=await parts.references.resolve(job.ask, job.caller.tenant_id))
-            job.call.heed(await parts.limiter.enter(*scopes_of(job.caller), job.id, IMAGES, patience))
+            ask = await parts.references.resolve(job.ask, job.caller.tenant_id)
+            job = job if ask is job.ask else replace(job, ask=ask)
+            job.call.heed(await parts.limiter.enter(*job.scopes, job.id, IMAGES, patience))
             asked = job.reservation(parts.calendar)
             admission = await parts.ledger.reserve(asked)
             if isinstance(admission, Exhausted):

@@ -10,8 +10,10 @@ from gateway.clock import Calendar
 from gateway.contract import GenerateAsk
 from gateway.flow.budget import budget_of
 from gateway.flow.call import Call
+from gateway.flow.scopes import scopes_of
 from gateway.ids import new_id
 from gateway.ledger.records import Reservation
+from gateway.limits import Scope
 from gateway.tenants.directory import Caller
 
 
@@ -27,6 +29,8 @@ class Job:
     caller: Caller
     ask: GenerateAsk
     model: Model
+    scopes: tuple[Scope, Scope | None]
+    """The limits of the tenant, and of the key if it has its own."""
     covered: bool
     """Whether the tenant's cache policy covers the ask."""
     canonical: bytes = field(repr=False)
@@ -74,6 +78,7 @@ def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, cover
         caller=caller,
         ask=ask,
         model=model,
+        scopes=scopes_of(caller),
         covered=covered,
         canonical=canonical,
         began=time.monotonic(),

@@ -1,13 +1,12 @@
 """Reserve a group of generations in one transaction: lock, look, decide, insert, hold."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.database.prepared import Many
+from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import balances, generations, tenants
 from gateway.ledger.records import (
     PERIODS,
@@ -46,9 +45,7 @@ _LOCK = select(tenants.c.id).where(tenants.c.id.in_(bindparam("ids", expanding=T
 _KEYED = select(generations.c.tenant_id, generations.c.idempotency_key, generations.c.id).where(
     tuple_(generations.c.tenant_id, generations.c.idempotency_key).in_(bindparam("keys", expanding=True))
 )
-_BALANCES = select(balances).where(
-    tuple_(balances.c.scope, balances.c.period, balances.c.start).in_(bindparam("windows", expanding=True))
-)
+_BALANCES = ByKey(select(balances), (balances.c.scope, balances.c.period, balances.c.start))
 
 
 def _adding(statement: postgresql.Insert | sqlite.Insert) -> postgresql.Insert | sqlite.Insert:
@@ -87,15 +84,12 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
             admissions.append(Duplicate(owners[owner]))
             continue
         windows = windows_of(one.tenant_id, one.day)
-        balances_now = {window[1]: standing[window] for window in windows if window in standing}
-        refused = refusal(one.budget, balances_now, one.quote)
+        refused = refusal(one.budget, _balances(windows, standing, held), one.quote)
         if refused is not None:
             admissions.append(refused)
             continue
         for window in windows:
             held[window] += one.quote
-            if window in standing:
-                standing[window] = replace(standing[window], held=standing[window].held + one.quote)
         owners[owner] = one.id
         rows.append(_row(one, process_id))
         admissions.append(Admitted())
@@ -103,6 +97,17 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
         _INSERT.run(connection, rows)
         add_to_balances(connection, {window: (0, micros) for window, micros in held.items()})
     return admissions
+
+
+def _balances(
+    windows: Sequence[Window], standing: Mapping[Window, Balance], held: Mapping[Window, Micros]
+) -> dict[Period, Balance]:
+    """Return what stands in these windows, with what this group holds already; those without a limit were not read."""
+    return {
+        window[1]: Balance(standing[window].spent, standing[window].held + held.get(window, 0))
+        for window in windows
+        if window in standing
+    }
 
 
 def remember(connection: Connection, process_id: str, repeats: Sequence[Repeat]) -> None:
@@ -130,11 +135,9 @@ def windows_of(scope: str, day: str) -> list[Window]:
 def read_balances(connection: Connection, windows: Iterable[Window]) -> dict[Window, Balance]:
     """Read balances; a window without a row is empty."""
     wanted = sorted(windows)
-    if not wanted:
-        return {}
     found = {window: Balance() for window in wanted}
-    for row in connection.execute(_BALANCES, {"windows": wanted}):
-        found[row.scope, row.period, row.start] = Balance(row.spent, row.held)
+    for scope, period, start, spent, held in _BALANCES.fetch(connection, wanted):
+        found[scope, period, start] = Balance(spent, held)
     return found
 
 

@@ -30,7 +30,7 @@ _STANDING = ByKey(
         generations.c.reply,
         generations.c.error,
     ),
-    generations.c.id,
+    (generations.c.id,),
 )
 
 _SETTLED = (
@@ -85,7 +85,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     A settlement whose generation does not exist changes nothing: its reservation was never committed. The tenants are
     locked already.
     """
-    found = _STANDING.fetch(connection, list({one.id for one in ended}))
+    found = _STANDING.fetch(connection, list({(one.id,) for one in ended}))
     rows = {row.id: row for row in map(_Standing._make, found)}
     changes: defaultdict[Window, tuple[Micros, Micros]] = defaultdict(lambda: (0, 0))
     updates: list[dict[str, object]] = []

@@ -13,6 +13,9 @@ from gateway.metrics import Metrics
 from gateway.redis_link import Patience
 
 _REMEMBERED = 60_000_000
+_REMEMBERED_MOST = 4096
+"""Nobody repeats a call within a process; a minute of them all would be a hundred thousand objects to walk over."""
+
 _SWEEP_EVERY = 10_000_000
 
 
@@ -66,7 +69,9 @@ class LocalLimiter:
         self._sweep(now)
         if record in self._remembered:
             return self._remembered[record][1]
-        shares = [replace(charge, processes=self._processes) for charge in charges]
+        shares = charges
+        if self._processes > 1:
+            shares = [replace(charge, processes=self._processes) for charge in charges]
         levels = [self._level(charge, now) for charge in shares]
         exceeded = [not charge.fits(level) for charge, level in zip(shares, levels, strict=True)]
         allowed = not any(over and charge.enforced for over, charge in zip(exceeded, shares, strict=True))
@@ -80,6 +85,8 @@ class LocalLimiter:
         verdict = judge([Met(*three) for three in zip(shares, levels, exceeded, strict=True)])
         if allowed:
             self._remembered[record] = (now + _REMEMBERED, verdict)
+            if len(self._remembered) > _REMEMBERED_MOST:
+                del self._remembered[next(iter(self._remembered))]
         count(self._metrics, tenant, verdict)
         return verdict
 

@@ -8,6 +8,7 @@ many generations are in progress.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 _MINUTE = 60_000_000
@@ -123,6 +124,7 @@ class EntryCharge:
 Charge: TypeAlias = RateCharge | EntryCharge
 
 
+@lru_cache(maxsize=1024)  # scopes are the same for many requests
 def request_charges(tenant: Scope, key: Scope | None) -> tuple[Charge, ...]:
     """List what a request costs: one of `requests`, of the tenant and of the key."""
     return tuple(
@@ -132,6 +134,7 @@ def request_charges(tenant: Scope, key: Scope | None) -> tuple[Charge, ...]:
     )
 
 
+@lru_cache(maxsize=1024)
 def entry_charges(tenant: Scope, key: Scope | None, images: int) -> tuple[Charge, ...]:
     """List what a generation costs: its images, and a place among those in progress, of the tenant and of the key."""
     charges: list[Charge] = []
