@@ -167,13 +167,34 @@ class Protocol(HttpToolsProtocol):
 
 
 class _GentlyClosed:
-    """What uvicorn uses of a transport; closing it is left to the protocol."""
+    """What uvicorn uses of a transport. Closing it is left to the protocol; a head leaves with the body behind it."""
 
     def __init__(self, protocol: Protocol, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self.close = protocol.close_gently
-        self.write = transport.write
+        self._later = protocol.loop.call_soon
+        self._close = protocol.close_gently
+        self._head = b""
         self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write; a head waits for what comes in the same turn of the loop, since each write is a call of the system."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._later(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once what was written has left."""
+        self._flush()
+        self._close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

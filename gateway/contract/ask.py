@@ -1,9 +1,10 @@
 """The ask: one validated request, frozen. What is not in it does not reach upstream."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+
+import orjson
 
 MAX_REFERENCES = 8
 """The document's limit: one main image and seven more."""
@@ -115,7 +116,7 @@ class GenerateAsk:
         Images count by their bytes, links by their text. A field left out differs from its documented default, since
         upstream may treat the two differently. The first line is a version, the second JSON.
         """
-        return _CANONICAL_VERSION + json.dumps(dict(self._given(_by_content)), separators=(",", ":")).encode()
+        return _CANONICAL_VERSION + orjson.dumps(dict(self._given(_by_content)))
 
     def with_reference(self, slot: int, kept: ReferenceBytes) -> "GenerateAsk":
         """Return the ask with the reference in that slot replaced: a link of this gateway by the bytes it names.
