@@ -48,6 +48,7 @@ class Metrics:
             ("tenant", "model", "outcome"),
             registry=registry,
         )
+        self._requests: dict[tuple[str, str, str], Counter] = {}
         self.images = Counter(
             "gateway_images_total",
             "Images by outcome: generated (and given to the caller) or failed.",
@@ -154,6 +155,14 @@ class Metrics:
     @staticmethod
     def _budget(name: str, text: str, registry: CollectorRegistry) -> Gauge:
         return Gauge(name, text, ("tenant", "window"), registry=registry, multiprocess_mode="mostrecent")
+
+    def count_request(self, tenant: str | None, model: str | None, outcome: str) -> None:
+        """Count a request for an image; a caller or a model that is not known is `none`."""
+        labels = (self.tenants.of(tenant), "none" if model is None else model, outcome)
+        child = self._requests.get(labels)
+        if child is None:
+            child = self._requests[labels] = self.requests.labels(*labels)
+        child.inc()
 
     def add_cost(self, tenant: str, model: str, provider: str, micros: int) -> None:
         """Count a bill, given in micro-yuan."""

@@ -91,8 +91,9 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Take the end of a body."""
+        """Take the end of a body, and say that nothing has to be waited for."""
         if not self.parser.should_upgrade():
+            self.scope["state"]["whole"] = True
             super().on_message_complete()
 
     def close_gently(self) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -15,7 +17,7 @@ from gateway.api.preferences import idempotency_key, image_format, wait_seconds
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
-from gateway.catalog import CatalogFile
+from gateway.catalog import Catalog, CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk, Violation, is_plain_json, read_ask
 from gateway.errors import GatewayError, InvalidRequest, RefusedByUpstream, UnsupportedMediaType
@@ -29,6 +31,9 @@ from gateway.tenants.directory import Caller
 
 OFF_LOOP = 256 * 1024
 """A body of more bytes is read in a thread, so that it does not stall the event loop."""
+
+REMEMBERED = 2048
+"""What is read of a body of at most so many bytes is remembered for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,7 @@ class GenerateRoute:
             return Response(status_code=499)
         finally:
             if seen["outcome"] != "disconnected":
-                tenant, model = self.metrics.tenants.of(seen["tenant"]), seen["model"]
-                self.metrics.requests.labels(tenant, "none" if model is None else model, seen["outcome"]).inc()
+                self.metrics.count_request(seen["tenant"], seen["model"], seen["outcome"])
 
     async def _generate(self, request: Request, seen: Seen) -> Response:
         caller = await self.who.calls(request)
@@ -98,15 +102,26 @@ class GenerateRoute:
         """Read the body into an ask. Raises InvalidRequest, and what `read_body` raises."""
         cap = caller.policy.max_body_mb
         body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap, hold)
-        catalog, today, allowed = self.catalog.current, self.calendar.date(clock.now()), caller.policy.models
-        rules = catalog.rules(today)
-        usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
+        today = self.calendar.date(clock.now())
         try:
             if len(body) > OFF_LOOP:
-                return await asyncio.to_thread(read_ask, body, rules, usable=usable, own_links=self.links.prefix)
-            return read_ask(body, rules, usable=usable, own_links=self.links.prefix)
+                return await asyncio.to_thread(_read, body, self.catalog.current, today, caller, self.links.prefix)
+            if len(body) > REMEMBERED:
+                return _read(body, self.catalog.current, today, caller, self.links.prefix)
+            return _read_again(body, self.catalog.current, today, caller, self.links.prefix)
         except Violation as violation:
             raise InvalidRequest(violation.text) from None
+
+
+def _read(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: str) -> GenerateAsk:
+    allowed = caller.policy.models
+    usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
+    return read_ask(body, catalog.rules(today), usable=usable, own_links=own_links)
+
+
+@lru_cache(maxsize=512)  # what is asked again, and answered from the cache, is read once
+def _read_again(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: str) -> GenerateAsk:
+    return _read(body, catalog, today, caller, own_links)
 
 
 def _call(request: Request, request_id: str) -> Call:

@@ -116,15 +116,12 @@ class Generator:
 
     async def _hit(self, job: Job) -> Reply | None:
         """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
-        parts, call, entry = self._parts, job.call, None
-        taking = parts.limiter.take(*job.scopes, job.id, call.patience)
+        parts, call = self._parts, job.call
+        looking = None
         if job.covered:
             looking = asyncio.create_task(parts.replies.look(job.caller.tenant_id, job.fingerprint, call.patience))
-            verdict = await taking
-            entry = await looking
-        else:
-            verdict = await taking
-        call.heed(verdict)
+        call.heed(await parts.limiter.take(*job.scopes, job.id, call.patience))
+        entry = None if looking is None else await looking
         age = None if entry is None else entry.age(clock.now())
         call.decision = decide(call.directives, age, lifetime(job.caller.policy.cache_ttl, None), covered=job.covered)
         if isinstance(call.decision, OnlyIfCached):

@@ -50,7 +50,7 @@ class Rate:
         return self.size * self.interval
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # made once for many requests: compared, and found again, by itself
 class Scope:
     """The limits of a tenant or of one of its keys; None is no limit. A shadow scope counts but never refuses.
 
