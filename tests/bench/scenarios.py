@@ -4,6 +4,7 @@
 `unlimited`: the same for a tenant without rates, concurrency and budget: what limits cost is the difference.
 `fetch`: a small image is fetched by upstream's link, kept in a local directory, answered by our link.
 `cached`: every request but the first is answered from the cache in Redis: what a hit costs.
+`counted`: the same for a tenant with limits: the limiter's script goes with the look in one trip.
 `decode`: an image of 2 MB of Base64 is decoded, hashed, kept, answered by our link.
 Beside them, under the same load: calls straight to upstream, and an nginx reverse proxy on the gateway's core.
 """
@@ -49,7 +50,8 @@ SCENARIOS = {
     "pass": Scenario("pass on", "link", keeps=False),
     "unlimited": Scenario("pass on, no limits", "link", keeps=False, limited=False),
     "fetch": Scenario("fetch and keep", "link", requests_upstream=2),
-    "cached": Scenario("cached hit", "link", requests_upstream=2, cached=True),
+    "cached": Scenario("cached hit", "link", requests_upstream=2, cached=True, limited=False),
+    "counted": Scenario("cached hit, limits", "link", requests_upstream=2, cached=True),
     "decode": Scenario("decode and keep", "base64"),
 }
 
