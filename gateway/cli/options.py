@@ -30,7 +30,7 @@ POLICY: Final[Mapping[str, Any]] = {
     "keep_prompts": _option("Keep prompts in the ledger.", "yes|no"),
     "link_ttl": _option("Seconds a link works; 7 days if not given.", "SECONDS"),
     "max_body_mb": _option("Largest request body; 224 MB if not given.", "MB"),
-    "shadow": _option("Count rates and concurrency without refusing.", "yes|no"),
+    "shadow": _option("Count rates and concurrency without refusing; alone it is yes.", "[yes|no]"),
 }
 """Each option of a policy, as Typer declares it."""
 

@@ -1,14 +1,13 @@
 """`gateway reconcile`: what is done about generations whose outcome is unknown."""
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from sqlalchemy import Connection
 
 from gateway.cli.access import in_database, put_json, put_table, say, settings, with_database
-from gateway.cli.usage import Command
+from gateway.cli.usage import OptionalValues
 from gateway.clock import Millis
 from gateway.database.engine import Database
 from gateway.ledger.bill import FREE, Bill
@@ -22,17 +21,10 @@ ALL = "(all)"
 """What `--void` says when no id follows. No id looks like it, and an empty shell variable does not either."""
 
 
-class Reconcile(Command):
-    """The command: the value of `--void` may be left out, which Typer has no word for."""
+class Reconcile(OptionalValues):
+    """The command: `--void` without an id is all of them."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # of a private type
-        """Parse, with ALL in the place of an id that is not there."""
-        complete: list[str] = []
-        for argument, following in pairwise([*args, "-"]):
-            complete.append(argument)
-            if argument == "--void" and following.startswith("-"):
-                complete.append(ALL)
-        return super().parse_args(ctx, complete)
+    optional: ClassVar = {"--void": (ALL, lambda word: not word.startswith("-"))}
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,17 +1,24 @@
 """`gateway tenant`: the teams and applications that may use the gateway."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
 from gateway.cli.options import takes
+from gateway.cli.usage import OptionalValues
 from gateway.tenants.administration import Tenant, find_tenant, list_tenants
 from gateway.tenants.policy import Policy, show
 
 Name = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class WithPolicy(OptionalValues):
+    """A command: `--shadow` alone is yes."""
+
+    optional: ClassVar = {"--shadow": ("yes", lambda word: word in ("yes", "no"))}
 
 
 def commands() -> typer.Typer:
@@ -26,7 +33,7 @@ def commands() -> typer.Typer:
         "enable": enable,
     }
     for name, command in named.items():
-        app.command(name)(command)
+        app.command(name, cls=WithPolicy)(command)
     return app
 
 

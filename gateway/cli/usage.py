@@ -3,9 +3,10 @@
 A flag has no type, a value is one word in capitals, or its choices, and an argument stands in capitals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from itertools import pairwise
+from typing import ClassVar, Final
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -39,6 +40,24 @@ class Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ").replace("Input should be", "must be")
             raise
+
+
+class OptionalValues(Command):
+    """A command some of whose options may be given without their value, which Typer has no word for."""
+
+    optional: ClassVar[Mapping[str, tuple[str, Callable[[str], bool]]]]
+    """By option: what it says when its value is left out, and whether a word that follows it is its value."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # of a private type
+        """Parse, with a value in the place of each that is not there."""
+        complete: list[str] = []
+        for argument, following in pairwise([*args, "--"]):
+            complete.append(argument)
+            if argument in self.optional:
+                left_out, is_value = self.optional[argument]
+                if not is_value(following):
+                    complete.append(left_out)
+        return super().parse_args(ctx, complete)
 
 
 class Group(TyperGroup):

@@ -174,6 +174,19 @@ def test_a_key_ends_with_a_day_of_the_budgets(run: Callable[..., Done], monkeypa
     assert key["expires_at"] == "2999-01-01T15:00:00Z"
 
 
+def test_shadow_alone_is_yes(run: Callable[..., Done]) -> None:
+    """`--shadow` needs no value, wherever it stands, and takes one that turns it off."""
+    for arguments in (("--shadow", "first"), ("second", "--shadow"), ("third", "--shadow", "no"), ("fourth",)):
+        assert run("tenant", "create", *arguments).status == 0
+    shown = json.loads(run("tenant", "list", "--json").out)
+    assert {one["name"]: one["policy"]["shadow"] for one in shown} == {
+        "first": True,
+        "second": True,
+        "third": False,
+        "fourth": False,
+    }
+
+
 def test_an_unknown_variable_is_refused_by_every_command(
     run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
