@@ -94,6 +94,8 @@ class Parent:
     async def _replace(self) -> None:
         try:
             for old in list(self._workers):
+                if old not in self._workers:
+                    continue  # it died meanwhile, and has a successor
                 if self._stopping.is_set() or not await self._start():
                     self._log.error("workers are not replaced: the old ones stay")
                     return
@@ -161,7 +163,8 @@ class Parent:
         self._log.error("worker died", pid=worker.process.pid, status=status)
         while not self._stopping.is_set():
             await asyncio.sleep(RESTART_SECONDS)
-            if self._stopping.is_set() or await self._start():
+            enough = sum(one.wanted for one in self._workers) >= self._count
+            if enough or self._stopping.is_set() or await self._start():
                 return
 
     def _dismiss(self, worker: Worker, number: signal.Signals) -> None:

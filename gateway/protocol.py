@@ -8,10 +8,11 @@
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import httptools
 import orjson
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.ids import new_id
@@ -22,11 +23,14 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 256 * 1024
 """So much of a body is read and thrown away after an early answer; a caller who listens has it by then."""
 
-_UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings", b"connection"})
+_UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    _answering: RequestResponseCycle | None = None
+    """The request whose answer is owed; `cycle` is the one that was read last."""
 
     _late: asyncio.TimerHandle | None = None
     _lingering: asyncio.TimerHandle | None = None
@@ -45,6 +49,9 @@ class Protocol(HttpToolsProtocol):
         self._forget_deadline()
         if self._lingering is not None:
             self._lingering.cancel()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -100,7 +107,8 @@ class Protocol(HttpToolsProtocol):
         """Close once the answer has left; if the request is still coming in, say so first and give it a moment."""
         if self._lingering is not None:
             return
-        cycle = self._present_cycle()
+        self.pipeline.clear()
+        cycle = self._answering
         if cycle is None or not cycle.more_body or self._socket.is_closing():
             self._socket.close()
             return
@@ -108,9 +116,10 @@ class Protocol(HttpToolsProtocol):
         self._socket.write_eof()
         self.flow.resume_reading()
 
-    def _present_cycle(self) -> RequestResponseCycle | None:
-        """Return the request that is being answered or was last; there is none before the first."""
-        return cast("RequestResponseCycle | None", self.cycle)
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Answer a request: the first, or the next of those that came in one after the other."""
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _decline_upgrade(self, rest: bytes) -> None:
         """Read the request again without its wish to upgrade, and go on with what follows."""
@@ -118,10 +127,14 @@ class Protocol(HttpToolsProtocol):
         if method == b"CONNECT":
             self._refuse(405, "Method not allowed")
             return
-        headers = [(name, value) for name, value in self.headers if name not in _UPGRADE_HEADERS]
         head = b"%s %s HTTP/%s\r\n" % (method, self.url, version)
+        for name, value in self.headers:
+            kept = _without_upgrade(value) if name == b"connection" else value
+            if name not in _UPGRADE and kept:
+                head += b"%s: %s\r\n" % (name, kept)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(head + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + rest)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.data_received(head + b"\r\n" + rest)
 
     def _expect_headers(self) -> None:
         if self._late is None:
@@ -145,13 +158,15 @@ class Protocol(HttpToolsProtocol):
         """Answer what is no request, and close; but let an answer that is owed go out first."""
         if self._socket.is_closing():
             return
-        cycle = self._present_cycle()
-        if cycle is not None and not cycle.response_complete:
-            cycle.keep_alive = False
-            if not cycle.more_body:
+        owed = self._answering
+        if owed is not None and not owed.response_complete:
+            owed.keep_alive = False
+            self.pipeline.clear()
+            if owed is not self.cycle or not owed.more_body:
+                self.cycle = owed
                 self.flow.pause_reading()
                 return
-            if cycle.response_started:
+            if owed.response_started:
                 self._socket.close()
                 return
         body = orjson.dumps({"code": -1, "msg": text})
@@ -165,6 +180,12 @@ class Protocol(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self._socket.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self._socket.close()
+
+
+def _without_upgrade(value: bytes) -> bytes:
+    """Return a Connection header without its tokens for an upgrade."""
+    tokens = [token.strip() for token in value.split(b",")]
+    return b", ".join(token for token in tokens if token.lower() not in _UPGRADE)
 
 
 class _GentlyClosed:

@@ -20,7 +20,7 @@ from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk, Violation, is_plain_json, read_ask
-from gateway.errors import GatewayError, InvalidRequest, RefusedByUpstream, UnsupportedMediaType
+from gateway.errors import GatewayError, InvalidRequest, RefusedByUpstream, UnsupportedMediaType, UpstreamFailed
 from gateway.flow.call import Call
 from gateway.flow.generate import Generator
 from gateway.images.links import Links
@@ -82,6 +82,7 @@ class GenerateRoute:
         seen.update(tenant=caller.tenant, key=caller.key_id)
         call, wanted = _call(request, seen["request_id"]), image_format(request, caller.policy.image_format)
         async with self.room.hold() as hold:
+            call.room = hold
             ask = await self._ask(request, caller, hold)
             model = self.catalog.current.find(ask.model)
             seen["model"] = None if model is None else model.name
@@ -143,4 +144,6 @@ def _reason(error: GatewayError) -> str:
     """Say in the log what went wrong, without upstream's own words: those may quote the prompt."""
     if isinstance(error, RefusedByUpstream):
         return error.public
+    if isinstance(error, UpstreamFailed):
+        return error.text
     return error.text if error.detail is None else error.detail

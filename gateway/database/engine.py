@@ -131,18 +131,29 @@ class SQLite:
                 worked = True
         except (OperationalError, sqlite3.OperationalError) as error:
             raise _unavailable(error, perhaps_done=worked) from error
+        finally:
+            self._end_transaction()
         return result
+
+    def _end_transaction(self) -> None:
+        """Roll back what a commit that failed has left open; the connection does not go back to a pool that would."""
+        if self._writing is not None:
+            driver: Any = self._writing.connection.driver_connection
+            if driver.in_transaction:
+                driver.rollback()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Switch a database to WAL mode, which is the one thing that does not heed the busy timeout."""
     for _ in range(SWITCHES):
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError:
             connection.execute("BEGIN IMMEDIATE")  # waits for whoever is making the database just now
             connection.execute("COMMIT")
         else:
+            if mode != "wal":
+                raise sqlite3.OperationalError(f"the file system allows no write-ahead log, only {mode}")
             return
 
 

@@ -1,11 +1,22 @@
 """One request on its way through the flow: what it wishes, how long it waits for Redis, what its answer shall say."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gateway.errors import RateLimited
 from gateway.limits import Verdict, ratelimit_headers
 from gateway.redis_link import Patience
 from gateway.replies import Decision, Directives, cache_headers
+
+
+class Room(Protocol):
+    """What a request holds of the bytes that a process has room for."""
+
+    size: int
+    """Bytes held."""
+
+    async def grow(self, size: int) -> None:
+        """Hold so many bytes in all. Raises Unavailable if there is no room for too long."""
 
 
 @dataclass(slots=True)
@@ -16,6 +27,7 @@ class Call:
     idempotency_key: str | None = None
     wait: float = 0.0
     """Seconds a repeat waits for the generation that its idempotency key belongs to (RFC 7240, `Prefer: wait`)."""
+    room: Room | None = None
     patience: Patience = field(default_factory=Patience)
     directives: Directives = field(default_factory=Directives)
     verdicts: list[Verdict] = field(default_factory=list)

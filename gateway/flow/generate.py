@@ -144,7 +144,8 @@ class Generator:
             reply, saved = told.outcome_from_text(outcome)
         except GatewayError as error:
             if job.call.idempotency_key is not None and told.keeps_key(error):
-                await self._remember(job, error=told.error_to_text(error))
+                remembered = error if job.prompts else told.without_words(error)
+                await self._remember(job, error=told.error_to_text(remembered))
             raise
         return await self._free(job, reply, saved)
 
@@ -181,9 +182,9 @@ class Generator:
         parts, patience = self._parts, job.call.patience
         outcome: Reply | GatewayError | None = None
         try:
-            ask = await parts.references.resolve(job.ask, job.caller.tenant_id)
-            job = job if ask is job.ask else replace(job, ask=ask)
             job.call.heed(await parts.limiter.enter(*job.scopes, job.id, IMAGES, patience))
+            ask = await parts.references.resolve(job.ask, job.caller.tenant_id, job.call.room)
+            job = job if ask is job.ask else replace(job, ask=ask)
             asked = job.reservation(parts.calendar)
             admission = await parts.ledger.reserve(asked)
             if isinstance(admission, Exhausted):

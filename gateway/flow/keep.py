@@ -93,6 +93,9 @@ class Keeper:
         except StoreUnavailable as error:
             self._failed("store", generation_id, str(error))
             return _passed(image), fetched
+        except Exception as error:  # noqa: BLE001 -- one bad image must not cost the others that were paid for with it
+            self._failed("store", generation_id, repr(error))
+            return _passed(image), fetched
         self._metrics.kept_bytes.inc(len(content))
         return kept, fetched
 

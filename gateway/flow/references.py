@@ -15,6 +15,7 @@ from gateway.contract import (
     ReferenceLink,
 )
 from gateway.errors import InvalidRequest, Unavailable
+from gateway.flow.call import Room
 from gateway.images.inspect import inspect
 from gateway.images.links import Links
 from gateway.images.store import Store, StoreUnavailable
@@ -29,15 +30,18 @@ class References:
         self._store = store
         self._ledger = ledger
 
-    async def resolve(self, ask: GenerateAsk, tenant_id: str) -> GenerateAsk:
-        """Return the ask with the bytes of its own links. Raises InvalidRequest, or Unavailable if a store is away."""
+    async def resolve(self, ask: GenerateAsk, tenant_id: str, room: Room | None) -> GenerateAsk:
+        """Return the ask with the bytes of its own links, for which it takes room like for those in a body.
+
+        Raises InvalidRequest, or Unavailable if a store is away or there is no room.
+        """
         for slot, reference in ask.references:
             if isinstance(reference, ReferenceLink) and reference.own:
-                kept = await self._kept(reference.url, REFERENCE_FIELDS[slot - 1], tenant_id)
+                kept = await self._kept(reference.url, REFERENCE_FIELDS[slot - 1], tenant_id, room)
                 ask = ask.with_reference(slot, kept)
         return ask
 
-    async def _kept(self, url: str, field: str, tenant_id: str) -> ReferenceBytes:
+    async def _kept(self, url: str, field: str, tenant_id: str, room: Room | None) -> ReferenceBytes:
         unknown = InvalidRequest(f"Invalid {field} parameter. The URL must be publicly reachable")
         name = self._links.name_in(url, clock.now())
         if name is None or self._store is None or await self._ledger.owner_of_image(name) != tenant_id:
@@ -48,6 +52,8 @@ class References:
                 raise unknown
             if image.size > MAX_REFERENCE_BYTES:
                 raise _too_large(field)
+            if room is not None:
+                await room.grow(room.size + image.size * 7 // 3)  # the bytes, and their Base64
             content = b"".join([piece async for piece in image.read()])
         except StoreUnavailable as error:
             raise Unavailable("The image store is temporarily unavailable", detail=str(error), retry_after=5) from error

@@ -37,6 +37,11 @@ def keeps_key(error: GatewayError) -> bool:
     return isinstance(error, _KEEPS_KEY)
 
 
+def without_words(error: GatewayError) -> GatewayError:
+    """Return an error in our own words: upstream's may quote the prompt."""
+    return type(error)(retry_after=error.retry_after, headers=error.headers)
+
+
 def error_to_text(error: GatewayError) -> str:
     """Write an error that a generation ended in."""
     return orjson.dumps(_fields(error)).decode()
@@ -48,9 +53,9 @@ def error_from_text(text: str, headers: dict[str, str]) -> GatewayError:
 
 
 def outcome_to_text(result: Reply | GatewayError, *, prompts: bool) -> str:
-    """Write what a reserved generation came to; the rewritten prompts too, if they may be kept."""
+    """Write what a reserved generation came to; upstream's words too, if prompts may be kept."""
     if isinstance(result, GatewayError):
-        return error_to_text(result)
+        return error_to_text(result if prompts else without_words(result))
     if result.pending:  # others have no bytes of it, and there is no link
         return error_to_text(Unavailable("The image could not be kept", retry_after=5))
     told = {"reply": to_text(result, prompts=prompts), "id": result.generation_id, "cost": result.cost}

@@ -107,6 +107,8 @@ class Ledger:
                     await self._heartbeat()
             except LedgerUnavailable as error:
                 self._log.warning("ledger unavailable", reason=error.detail, journaled=len(self._journal.entries))
+            except OSError as error:
+                self._log.critical("journal cannot be emptied", reason=str(error))
 
     async def flush_journal(self) -> None:
         """Commit what was journaled, a part at a time. Raises LedgerUnavailable.
