@@ -127,6 +127,8 @@ def test_prompts_are_not_kept_for_a_tenant_who_does_not_want_it(both: Pair) -> N
     assert both.gateway.post(key, prompt=word).status_code == 200
     refused = both.gateway.post(key, prompt=f"{word} [refuse=no {word} please]")
     assert refused.json()["msg"] == f"no {word} please"
+    broken = both.gateway.post(key, prompt=f"{word} [status=500 refuse=broken by {word}]")
+    assert broken.status_code in (500, 502)
     kept = b"".join(path.read_bytes() for path in both.gateway.data_dir.glob("gateway.sqlite3*"))
     assert word.encode() not in kept
     assert word not in both.gateway.log

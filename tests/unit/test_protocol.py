@@ -124,7 +124,29 @@ def test_a_tunnel_is_refused() -> None:
     assert asyncio.run(converse()).startswith(b"HTTP/1.1 405 ")
 
 
-def test_nonsense_behind_a_request_does_not_cost_its_answer() -> None:
+def test_a_declined_upgrade_keeps_the_wish_to_close() -> None:
+    """Only the tokens of the upgrade leave the Connection header."""
+
+    async def converse() -> bytes:
+        async with connected(echo) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+            return await asyncio.wait_for(reader.read(), 10)
+
+    received = asyncio.run(converse())
+    assert b"connection: close\r\n" in received.lower()
+    assert received.endswith(b"GET / ")
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"\x00\x01 nonsense\r\n\r\n",
+        b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n\x00\x01 nonsense\r\n\r\n",
+        b"POST /second HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["at once", "behind a second request", "in the body of a second request"],
+)
+def test_nonsense_behind_a_request_does_not_cost_its_answer(behind: bytes) -> None:
     """What is owed is answered, and then the connection is closed; nothing is written in between."""
 
     async def converse() -> bytes:
@@ -136,7 +158,7 @@ def test_nonsense_behind_a_request_does_not_cost_its_answer() -> None:
 
         async with connected(slow) as (reader, writer):
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            writer.write(b"\x00\x01 nonsense\r\n\r\n")
+            writer.write(behind)
             await writer.drain()
             asyncio.get_running_loop().call_later(0.1, release.set)
             return await asyncio.wait_for(reader.read(), 10)
