@@ -144,8 +144,8 @@ class Generator:
             reply, saved = told.outcome_from_text(outcome)
         except GatewayError as error:
             if job.call.idempotency_key is not None and told.keeps_key(error):
-                remembered = error if job.prompts else told.without_words(error)
-                await self._remember(job, error=told.error_to_text(remembered))
+                kept = told.remembered(error, prompts=job.prompts)
+                await self._remember(job, error=told.error_to_text(kept))
             raise
         return await self._free(job, reply, saved)
 

@@ -16,7 +16,7 @@ from gateway.errors import (
 )
 from gateway.flow.keep import Kept
 from gateway.flow.reply import KeptImage, Reply, to_text
-from gateway.flow.told import error_to_text, without_words
+from gateway.flow.told import error_to_text, remembered
 from gateway.ledger.bill import FREE, Bill, bill_for
 from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.money import Micros
@@ -53,15 +53,15 @@ def conclude(asked: Reservation, answered: Answered, kept: Kept, moment: Millis,
     if failed.bill is None:
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, str(failed.error), answered.account)
     else:
-        remembered = failed.error if prompts else without_words(failed.error)
+        kept_error = remembered(failed.error, prompts=prompts)
         booking = Settlement(
             id=asked.id,
             tenant_id=asked.tenant_id,
             bill=failed.bill,
             settled_at=moment,
             account=answered.account,
-            failure=str(remembered),
-            error=error_to_text(remembered),
+            failure=str(kept_error),
+            error=error_to_text(kept_error),
             frees_key=failed.frees_key,
         )
     return Conclusion(booking, failed.error)

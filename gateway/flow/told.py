@@ -37,9 +37,9 @@ def keeps_key(error: GatewayError) -> bool:
     return isinstance(error, _KEEPS_KEY)
 
 
-def without_words(error: GatewayError) -> GatewayError:
-    """Return an error in our own words: upstream's may quote the prompt."""
-    return type(error)(retry_after=error.retry_after, headers=error.headers)
+def remembered(error: GatewayError, *, prompts: bool) -> GatewayError:
+    """Return an error as it may be kept: in our own words unless prompts may be, since upstream's may quote one."""
+    return error if prompts else type(error)(retry_after=error.retry_after, headers=error.headers)
 
 
 def error_to_text(error: GatewayError) -> str:
@@ -55,7 +55,7 @@ def error_from_text(text: str, headers: dict[str, str]) -> GatewayError:
 def outcome_to_text(result: Reply | GatewayError, *, prompts: bool) -> str:
     """Write what a reserved generation came to; upstream's words too, if prompts may be kept."""
     if isinstance(result, GatewayError):
-        return error_to_text(result if prompts else without_words(result))
+        return error_to_text(remembered(result, prompts=prompts))
     if result.pending:  # others have no bytes of it, and there is no link
         return error_to_text(Unavailable("The image could not be kept", retry_after=5))
     told = {"reply": to_text(result, prompts=prompts), "id": result.generation_id, "cost": result.cost}
