@@ -9,7 +9,7 @@ from gateway.metrics import Metrics
 from gateway.redis_link import RedisLink, parse_address
 from gateway.replies import Flights, LocalFlights, LocalReplies, Replies, SharedFlights, SharedReplies
 from tests.contract.limits_backends import new_metrics
-from tests.servers.redis import redis_cluster, redis_server, system_redis, wheel_redis
+from tests.servers.redis import redis_cluster, redis_sentinels, redis_server, system_redis, wheel_redis
 
 BACKENDS = ("in-process", "redis-system", "redis-6.2", "cluster")
 
@@ -27,6 +27,9 @@ def backend_url(kind: str) -> Iterator[str | None]:
         case "redis-6.2":
             with redis_server(wheel_redis()) as server:
                 yield server.url
+        case "sentinel":
+            with redis_sentinels() as sentinels:
+                yield sentinels.url
         case "cluster":
             with redis_cluster() as cluster:
                 yield cluster.url

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.limits import Limiter, Rate, Scope, ratelimit_headers
 from tests.contract.limits_backends import fresh_id, new_metrics, open_limiter, patience, sample, tenant, until
-from tests.servers.redis import any_redis, redis_cluster, redis_sentinels, redis_server, system_redis, wheel_redis
+from tests.contract.replies_backends import backend_url
+from tests.servers.redis import any_redis, redis_server
 
 Story: TypeAlias = Callable[[Limiter], Awaitable[None]]
 
@@ -20,23 +21,7 @@ _BACKENDS = ("in-process", "redis-system", "redis-6.2", "sentinel", "cluster")
 @pytest.fixture(scope="module", params=_BACKENDS)
 def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """Run each backend once for the module; None is in-process."""
-    match request.param:
-        case "in-process":
-            yield None
-        case "redis-system":
-            if system_redis() is None:
-                pytest.skip("no redis-server is installed")
-            with redis_server(system_redis()) as server:
-                yield server.url
-        case "redis-6.2":
-            with redis_server(wheel_redis()) as server:
-                yield server.url
-        case "sentinel":
-            with redis_sentinels() as sentinels:
-                yield sentinels.url
-        case "cluster":
-            with redis_cluster() as cluster:
-                yield cluster.url
+    yield from backend_url(request.param)
 
 
 def tell(url: str | None, story: Story) -> None:
