@@ -24,7 +24,7 @@ from gateway.upstream.answer import (
     read_answer,
 )
 from gateway.upstream.retry import Progress, RetryLimits, pause_before_next
-from gateway.upstream.wire import Body, Reply, Wire, headers_for
+from gateway.upstream.wire import Body, Credential, Reply, Wire
 
 PATH = "/images/generate"
 
@@ -78,7 +78,7 @@ class Upstream:
         self._limits = RetryLimits(config.attempts, config.waiting, config.first_pause)
         self._accounts = Accounts(config.keys)
         self._wire = Wire(config.url.rstrip("/").removesuffix(PATH) + PATH, config.connect_timeout, config.reply_cap)
-        self._headers = {account.label: headers_for(account.key) for account in self._accounts}
+        self._credentials = {account.label: Credential(account.key) for account in self._accounts}
         self._attempts = {
             (account.label, result): metrics.upstream_attempts.labels(account.label, result)
             for account in self._accounts
@@ -136,7 +136,7 @@ class Upstream:
         await self._wire.close()
 
     async def _attempt(self, account: Account, body: Body, deadline: float) -> Answer:
-        reply = await self._wire.post(self._headers[account.label], body, deadline)
+        reply = await self._wire.post(self._credentials[account.label], body, deadline)
         answer = await self._read(reply) if isinstance(reply, Reply) else reply
         self._attempts[account.label, _RESULTS[type(answer)]].inc()
         self._learn(account, answer, time.monotonic())

@@ -1,11 +1,9 @@
 """One POST upstream and what came of it, as facts: a whole reply, never connected, or lost on the way.
 
-The only module that knows the HTTP library: aiohttp's connections behind httpx's transport interface, called without
-httpx's client, whose redirects, cookies and authentication flow are not wanted here and cost more than the call.
+The only module of this package that knows the HTTP library, aiohttp.
 
 Whether a failed call was sent is decided by a fact, not by the kind of exception: the connector marks the call when it
-hands over a connection. (The transport reports a connection that breaks after sending as a connect time-out.) aiohttp
-sends nothing again by itself unless the method is idempotent, which POST is not.
+hands over a connection. aiohttp sends nothing again by itself unless the method is idempotent, which POST is not.
 """
 
 import asyncio
@@ -18,9 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
-from httpx_aiohttp.transport import AiohttpResponseStream
+import certifi
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from gateway.upstream.answer import Lost, NotConnected
 
@@ -33,7 +31,7 @@ _DEAD_MAX = 16
 _HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # where there is no RDHUP, only a full close is seen
 _SLICE = 256 * 1024
 _READ_BUFFER = 256 * 1024
-_FAILURES = (httpx.HTTPError, aiohttp.ClientError, OSError)  # OSError includes TimeoutError
+_FAILURES = (aiohttp.ClientError, OSError)  # OSError includes TimeoutError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +53,23 @@ class Body:
         return sum(map(len, self.parts))
 
 
-def headers_for(key: str) -> httpx.Headers:
-    """Build the headers of every call with this key, once. They hold the key; their repr does not show it."""
-    return httpx.Headers(
-        {
-            "Authorization": f"Bearer {key}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # Base64 hardly shrinks, and a small reply could unfold without bound
-            "User-Agent": "image-gateway",
-        }
-    )
+class Credential:
+    """What the calls with one key have in common. Holds the key; its repr does not show it."""
+
+    __slots__ = ("headers",)
+
+    def __init__(self, key: str) -> None:
+        self.headers = CIMultiDictProxy(
+            CIMultiDict(
+                {
+                    "Authorization": f"Bearer {key}",
+                    "Content-Type": "application/json",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",  # Base64 hardly shrinks, and a small reply could unfold
+                    "User-Agent": "image-gateway",
+                }
+            )
+        )
 
 
 @dataclass(slots=True)
@@ -104,16 +108,11 @@ def _hung_up(connection: aiohttp.connector.Connection) -> bool:
     return bool(poll.poll(0))
 
 
-class _Sliced(httpx.AsyncByteStream):
-    """A large body, written piece by piece so that one upload does not hold the event loop."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for part in self._body.parts:
-            for start in range(0, len(part), _SLICE):
-                yield part[start : start + _SLICE]
+async def _sliced(body: Body) -> AsyncIterator[bytes]:
+    """Give a large body piece by piece, so that writing one upload does not hold the event loop."""
+    for part in body.parts:
+        for start in range(0, len(part), _SLICE):
+            yield part[start : start + _SLICE]
 
 
 class Wire:
@@ -121,74 +120,65 @@ class Wire:
 
     def __init__(self, url: str, connect_timeout: float, reply_cap: int) -> None:
         """Prepare; the first call opens the first connection. `connect_timeout` covers DNS, TCP and TLS."""
-        self._url = httpx.URL(url)
-        self._extensions = {"timeout": {"connect": connect_timeout, "pool": connect_timeout, "read": None}}
+        self._url = URL(url)
+        # The whole of a call is bounded by its deadline; aiohttp's own limit of five minutes is not wanted.
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout, sock_connect=connect_timeout)
         self._reply_cap = reply_cap
-        self._ssl: ssl.SSLContext | bool = _trust() if self._url.scheme == "https" else False
-        self._transport = AiohttpTransport(verify=self._ssl, trust_env=False, client=self._session)
+        self._ssl = _trust() if self._url.scheme == "https" else True
+        self._session: aiohttp.ClientSession | None = None
 
-    def _session(self) -> aiohttp.ClientSession:
-        # One TLS context and no limit: thousands of calls wait for seconds each, and how many is decided elsewhere.
-        return aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=self._ssl or True, ttl_dns_cache=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_BUFFER,
-            trust_env=False,
-        )
-
-    async def post(self, headers: httpx.Headers, body: Body, deadline: float) -> Reply | NotConnected | Lost:
+    async def post(self, credential: Credential, body: Body, deadline: float) -> Reply | NotConnected | Lost:
         """Send `body` once and read the whole reply, until `deadline` (`time.monotonic`)."""
         if len(body) <= _SLICE:
-            request = httpx.Request(
-                "POST", self._url, headers=headers, content=b"".join(body.parts), extensions=self._extensions
-            )
-        else:
-            sized = headers.copy()
-            sized["Content-Length"] = str(len(body))
-            request = httpx.Request("POST", self._url, headers=sized, stream=_Sliced(body), extensions=self._extensions)
-        return await self._exchange(request, deadline)
+            return await self._exchange("POST", self._url, deadline, credential.headers, b"".join(body.parts))
+        sized = CIMultiDict(credential.headers)
+        sized["Content-Length"] = str(len(body))
+        return await self._exchange("POST", self._url, deadline, sized, _sliced(body))
 
     async def get_root(self, deadline: float) -> Reply | NotConnected | Lost:
         """Ask the host for `/`, without a key: any reply shows that it can be reached."""
-        request = httpx.Request("GET", self._url.join("/"), extensions=self._extensions)
-        return await self._exchange(request, deadline)
+        return await self._exchange("GET", self._url.join(URL("/")), deadline)
 
-    async def _exchange(self, request: httpx.Request, deadline: float) -> Reply | NotConnected | Lost:
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+    ) -> Reply | NotConnected | Lost:
         call = _Call()
         token = _call.set(call)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await self._read(response)
-                finally:
-                    await response.aclose()
+            async with (
+                asyncio.timeout(deadline - time.monotonic()),
+                self._opened().request(method, url, headers=headers, data=body, allow_redirects=False) as response,
+            ):
+                content = await self._read(response)
         except _FAILURES as failure:
-            # Only the names: the texts and the request inside some of these exceptions may hold the key.
-            cause = failure.__cause__
-            timeout = isinstance(failure, TimeoutError) or isinstance(cause, TimeoutError)
+            # Only the name: the text and the request inside some of these exceptions may hold the key.
+            timeout = isinstance(failure, TimeoutError)
             if not call.connected:
                 return NotConnected(timeout)
-            return Lost(timeout, type(failure if cause is None else cause).__name__)
+            return Lost(timeout, type(failure).__name__)
         finally:
             _call.reset(token)
-        if body is None:
+        if content is None:
             return Lost(timeout=False, detail=f"a reply of more than {self._reply_cap} bytes")
-        return Reply(response.status_code, response.headers, body)
+        return Reply(response.status, response.headers, content)
 
-    async def _read(self, response: httpx.Response) -> bytes | None:
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """Read the body; None as soon as it exceeds the cap."""
         chunks: list[bytes] = []
         size = 0
-        assert isinstance(response.stream, AiohttpResponseStream)  # noqa: S101 -- for the type checker
-        response.stream.CHUNK_SIZE = _READ_BUFFER  # its 16 KB would be 128 turns for a picture of 2 MB
-        async for chunk in response.stream:
+        while chunk := await response.content.readany():
             size += len(chunk)
             if size > self._reply_cap:
+                response.close()
                 return None
             chunks.append(chunk)
         body = b"".join(chunks)
-        if response.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
+        if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
             return self._unzip(body)
         return body
 
@@ -203,11 +193,26 @@ class Wire:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._transport.aclose()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # No limit: thousands of calls wait for seconds each, and how many is decided elsewhere.
+            self._session = aiohttp.ClientSession(
+                connector=_Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=self._ssl, ttl_dns_cache=30),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_BUFFER,
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
 
 
 def _trust() -> ssl.SSLContext:
     """Trust the public authorities and those of the machine (a company's own, or SSL_CERT_FILE)."""
-    context = httpx.create_ssl_context(trust_env=False)
+    context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     return context
