@@ -8,7 +8,9 @@ found() {
 }
 
 # Each program and the Debian package that has it.
-needed=(redis-server:redis-server initdb:postgresql node:nodejs curl:curl setpriv:util-linux)
+needed=(
+  redis-server:redis-server initdb:postgresql prometheus:prometheus promtool:prometheus node:nodejs curl:curl setpriv:util-linux
+)
 missing=()
 for pair in "${needed[@]}"; do
   found "${pair%%:*}" || missing+=("${pair#*:}")
