@@ -20,6 +20,7 @@ from gateway.api.generations import GenerationsRoute
 from gateway.api.health import HealthRoute
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
+from gateway.api.openai import OpenAIImages, OpenAIModels
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom
 from gateway.api.who import Who
@@ -159,8 +160,11 @@ def build(settings: Settings) -> Gateway:
     )
     renderer = Renderer(links, store)
     who = Who(directory, AddressLimiter())
+    room = BodyRoom()
     edge = _application(
-        GenerateRoute(who, catalog, calendar, generator, renderer, links, BodyRoom(), metrics),
+        GenerateRoute(who, catalog, calendar, generator, renderer, links, room, metrics),
+        OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
+        OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),

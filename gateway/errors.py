@@ -33,10 +33,14 @@ class GatewayError(Exception):
 
 
 class InvalidRequest(GatewayError):
-    """A parameter or the body breaks the contract."""
+    """A parameter or the body breaks the contract; `parameter` is the name of the one at fault, where it is told."""
 
     status, outcome = 400, "invalid"
     public = "Invalid request"
+
+    def __init__(self, text: str | None = None, *, parameter: str | None = None, detail: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(text, detail=detail)
 
 
 class RefusedByUpstream(GatewayError):

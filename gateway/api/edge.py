@@ -66,11 +66,13 @@ class Edge:
         except asyncio.CancelledError:
             # The server does not wait for this request any longer.
             if status == 0:
-                await render(Unavailable("The gateway is shutting down", retry_after=5))(scope, receive, send_with_id)
+                await render(Unavailable("The gateway is shutting down", retry_after=5), scope["path"])(
+                    scope, receive, send_with_id
+                )
         except Exception:  # noqa: BLE001 -- the last line of defence; it logs the whole error
             self._log.exception("bug", method=scope["method"], path=_shown(scope["path"]), **seen)
             if status == 0:
-                await render_bug()(scope, receive, send_with_id)
+                await render_bug(scope["path"])(scope, receive, send_with_id)
         finally:
             if scope["path"] not in UNLOGGED:
                 self._log.info(

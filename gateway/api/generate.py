@@ -67,7 +67,7 @@ class GenerateRoute:
         try:
             return await self._generate(request, seen)
         except GatewayError as error:
-            seen.update(outcome=error.outcome, reason=_reason(error))
+            seen.update(outcome=error.outcome, reason=reason(error))
             raise
         except ClientDisconnect:
             # Nobody is left to read it; it is for the log's sake that the request has a status.
@@ -140,7 +140,7 @@ def _call(request: Request, request_id: str) -> Call:
     )
 
 
-def _reason(error: GatewayError) -> str:
+def reason(error: GatewayError) -> str:
     """Say in the log what went wrong, without upstream's own words: those may quote the prompt."""
     if isinstance(error, RefusedByUpstream):
         return error.public

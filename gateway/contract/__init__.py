@@ -16,11 +16,13 @@ from gateway.contract.ask import (
     ReferenceBytes,
     ReferenceLink,
 )
+from gateway.contract.body import read_members
 from gateway.contract.headers import bearer, is_plain_json
+from gateway.contract.numbers import read_integer
 from gateway.contract.picture import Header, MediaType, read_header
-from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, read_ask
+from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, ask_of, read_ask
 from gateway.contract.references import MAX_REFERENCE_BYTES, MAX_REFERENCE_PIXELS, read_reference
-from gateway.contract.violation import Violation
+from gateway.contract.violation import Violation, echo, parameter
 
 __all__ = [
     "ASPECT_RATIOS",
@@ -42,12 +44,17 @@ __all__ = [
     "ReferenceBytes",
     "ReferenceLink",
     "Violation",
+    "ask_of",
     "bearer",
+    "echo",
     "is_plain_json",
     "is_public",
     "is_reachable",
+    "parameter",
     "read_ask",
     "read_header",
     "read_host",
+    "read_integer",
+    "read_members",
     "read_reference",
 ]

@@ -37,7 +37,13 @@ def read_ask(
 
     Raises Violation, and nothing else, for whatever bytes.
     """
-    members = read_members(body)
+    return ask_of(read_members(body), models, usable=usable, own_links=own_links)
+
+
+def ask_of(
+    members: Mapping[str, Any], models: Mapping[str, ModelRules], *, usable: Sequence[str], own_links: str | None = None
+) -> GenerateAsk:
+    """Read a request whose members are known; a reference may be the bytes of a file too. See `read_ask`."""
     _check_names(members)
     model, rules = _model(members, models, usable)
     fields = _Fields(members, model, rules)

@@ -33,6 +33,8 @@ def read_reference(name: str, value: object, own_links: str | None) -> Reference
 
     `own_links` is what every link of this gateway begins with, up to and including a slash. Raises Violation.
     """
+    if isinstance(value, bytes):  # which no JSON gives: a file that came as one
+        return _described(name, pybase64.b64encode(value).decode(), value)
     if not isinstance(value, str) or not value:
         raise _unreadable(name)
     scheme = _SCHEME.match(value)
@@ -48,7 +50,10 @@ def read_reference(name: str, value: object, own_links: str | None) -> Reference
 
 
 def _read_base64(name: str, text: str) -> ReferenceBytes:
-    text, file = _decode(name, text)
+    return _described(name, *_decode(name, text))
+
+
+def _described(name: str, text: str, file: bytes) -> ReferenceBytes:
     if len(file) > MAX_REFERENCE_BYTES:
         raise _too_large(name)
     header = read_header(file)

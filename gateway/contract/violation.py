@@ -6,16 +6,21 @@ _ECHOED_CHARACTERS = 64
 
 
 class Violation(ValueError):
-    """The request breaks the contract. `text` is the exact public message, one fault only."""
+    """The request breaks the contract. `text` is the exact public message, one fault only.
 
-    def __init__(self, text: str) -> None:
+    Where a parameter is at fault, `name` is its name and `rule` what it breaks: other interfaces have other names.
+    """
+
+    def __init__(self, text: str, name: str | None = None, rule: str = "") -> None:
         self.text = text
+        self.name = name
+        self.rule = rule
         super().__init__(text)
 
 
 def parameter(name: str, rule: str) -> Violation:
     """Blame a parameter, in the shape of the documented `Invalid aspect_ratio parameter. Supported ratios: …`."""
-    return Violation(f"Invalid {name} parameter. {rule}")
+    return Violation(f"Invalid {name} parameter. {rule}", name, rule)
 
 
 def body(rule: str) -> Violation:

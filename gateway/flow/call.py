@@ -27,6 +27,8 @@ class Call:
     idempotency_key: str | None = None
     wait: float = 0.0
     """Seconds a repeat waits for the generation that its idempotency key belongs to (RFC 7240, `Prefer: wait`)."""
+    index: int = 0
+    """Tells equal asks of one request apart: each is to become a picture of its own."""
     room: Room | None = None
     patience: Patience = field(default_factory=Patience)
     directives: Directives = field(default_factory=Directives)

@@ -71,9 +71,10 @@ class Job:
 def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, covered: bool) -> Job:
     """Say what is to be done; it begins now."""
     canonical = ask.canonical()
+    several = f"\n{call.index}".encode() if call.index else b""  # the canonical form ends in a brace
     return Job(
         id=new_id("gen"),
-        fingerprint=hashlib.sha256(f"{caller.tenant_id}\n".encode() + canonical).hexdigest(),
+        fingerprint=hashlib.sha256(f"{caller.tenant_id}\n".encode() + canonical + several).hexdigest(),
         call=call,
         caller=caller,
         ask=ask,
