@@ -31,6 +31,7 @@ from gateway.database.engine import Database
 from gateway.errors import GatewayError, Misconfigured
 from gateway.flow.attempt import Attempts
 from gateway.flow.budget_watch import BudgetWatch
+from gateway.flow.decided_watch import DecidedWatch
 from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
 from gateway.flow.references import References
@@ -44,11 +45,12 @@ from gateway.images.stores import open_store
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
 from gateway.limits import AddressLimiter, Limiter, LocalLimiter, SharedLimiter
-from gateway.metrics import Metrics
+from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.redis_link import RedisLink, parse_address
 from gateway.replies import Flights, LocalFlights, LocalReplies, SharedFlights, SharedReplies
 from gateway.settings import Settings
 from gateway.stall import watch_loop
+from gateway.tenants.administration import oldest_tenants
 from gateway.tenants.directory import Directory
 from gateway.tenants.keys import Pepper
 from gateway.upstream.client import Upstream, UpstreamConfig
@@ -76,6 +78,7 @@ class Gateway:
     journal: Journal
     ledger: Ledger
     budgets: BudgetWatch
+    decided: DecidedWatch
     supervisor: Supervisor
     catalog: CatalogFile
     store: Store | None
@@ -108,7 +111,14 @@ class Gateway:
             stack.callback(self.journal.close)
             stack.push_async_callback(self.ledger.close)
             await self.ledger.open()
-            for work in (self.ledger.run(), self.catalog.watch(), watch_loop(self.metrics), self.budgets.run()):
+            self.metrics.tenants.name_oldest(await self.database.read(lambda sql: oldest_tenants(sql, TENANTS_NAMED)))
+            for work in (
+                self.ledger.run(),
+                self.catalog.watch(),
+                watch_loop(self.metrics),
+                self.budgets.run(),
+                self.decided.run(),
+            ):
                 task = asyncio.create_task(_never_ending(work, crashed))
                 stack.push_async_callback(_cancel, task)
             yield
@@ -179,6 +189,7 @@ def build(settings: Settings) -> Gateway:
         journal=journal,
         ledger=ledger,
         budgets=BudgetWatch(process_id, database, calendar, metrics),
+        decided=DecidedWatch(process_id, database, metrics),
         supervisor=supervisor,
         catalog=catalog,
         store=store,

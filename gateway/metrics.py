@@ -1,10 +1,14 @@
 """Every metric of the gateway, in one place: base units, `_total` on counters, closed label sets.
 
-No key, prompt, URL or end user is ever a label. Tenants are bounded: the first 200 that are named keep their name, the
-rest are `other`, so that a thousand tenants do not become a thousand series of every metric.
+No key, prompt, URL or end user is ever a label. Tenants are bounded: the first 200 that were made keep their name, the
+rest are `other`, so that a thousand tenants do not become a thousand series of every metric. A model is one of the
+catalog's; whatever else is asked for is `none`.
 """
 
 import math
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import islice
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -16,22 +20,24 @@ _OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class TenantLabels:
-    """Which tenants appear under their own name."""
+    """Which tenants appear under their own name: in every process the same, those that were made first.
+
+    While there is room, one that is new is named when it is first met.
+    """
 
     def __init__(self) -> None:
         self._named: set[str] = set()
 
-    def name(self, *tenants: str) -> None:
-        """Give these tenants labels of their own, in this order, while there is room."""
-        for tenant in tenants:
-            if len(self._named) < TENANTS_NAMED:
-                self._named.add(tenant)
+    def name_oldest(self, tenants: Iterable[str]) -> None:
+        """Give the oldest tenants, as they are read from time to time, labels of their own, and no others."""
+        self._named = set(islice(tenants, TENANTS_NAMED))
 
     def of(self, tenant: str | None) -> str:
         """Return the label of a tenant: its name, `other`, or `none` for a caller who is nobody."""
         if tenant is None:
             return "none"
-        self.name(tenant)
+        if len(self._named) < TENANTS_NAMED:
+            self._named.add(tenant)
         return tenant if tenant in self._named else "other"
 
 
@@ -99,7 +105,7 @@ class Metrics:
             "gateway_generations_unknown",
             "Generations whose outcome is unknown and whose hold stays.",
             registry=registry,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self.rate_limited = Counter(
             "gateway_rate_limited_total",
@@ -139,9 +145,6 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self.redis_up = Gauge(
-            "gateway_redis_up", "1 while Redis answers.", registry=registry, multiprocess_mode="livemin"
-        )
         self.redis_fallbacks = Counter(
             "gateway_redis_fallbacks_total", "Answers given without Redis, by part.", ("part",), registry=registry
         )
@@ -152,9 +155,14 @@ class Metrics:
             registry=registry,
         )
 
+    @cached_property
+    def redis_up(self) -> Gauge:
+        """Only where there is a Redis: anywhere else its 0 would look like an outage."""
+        return Gauge("gateway_redis_up", "1 while Redis answers.", registry=self.registry, multiprocess_mode="livemin")
+
     @staticmethod
     def _budget(name: str, text: str, registry: CollectorRegistry) -> Gauge:
-        return Gauge(name, text, ("tenant", "window"), registry=registry, multiprocess_mode="mostrecent")
+        return Gauge(name, text, ("tenant", "window"), registry=registry, multiprocess_mode="livemostrecent")
 
     def count_request(self, tenant: str | None, model: str | None, outcome: str) -> None:
         """Count a request for an image; a caller or a model that is not known is `none`."""

@@ -7,18 +7,15 @@ gunicorn's serves here: both have but one signal for the two.
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from dataclasses import dataclass
 
 import structlog
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from gateway.worker_metrics import VARIABLE, WorkerMetrics
+
 RESTART_SECONDS = 1.0
 START_SECONDS = 60.0
 
@@ -44,14 +41,9 @@ class Parent:
         self._stopping = asyncio.Event()
         self._failed = False
         self._log = structlog.get_logger("parent")
-        # Made anew for this launch: files of earlier processes would be counted again, and another gateway's too.
-        self._metrics = tempfile.mkdtemp(prefix="gateway-metrics-")
+        self.metrics = WorkerMetrics()
         # Nobody ever writes: workers read the end of it when the parent is gone, however it went.
         self._alive, self._living = os.pipe()
-
-    def collect_metrics(self, registry: CollectorRegistry) -> None:
-        """Show the metrics of all workers, living and dead, in a registry."""
-        MultiProcessCollector(registry, path=self._metrics)  # type: ignore[no-untyped-call]  # the package's
 
     async def run(self) -> int:
         """Keep the workers until told to stop; return the exit status."""
@@ -65,7 +57,7 @@ class Parent:
             while self._watches:
                 await asyncio.wait(self._watches)
         finally:
-            shutil.rmtree(self._metrics, ignore_errors=True)
+            self.metrics.close()
             os.close(self._alive)
             os.close(self._living)
         self._log.info("stopped")
@@ -116,7 +108,7 @@ class Parent:
                 "gateway",
                 "worker",
                 *map(str, files),
-                pass_fds=files,
+                pass_fds=(*files, self.metrics.lock),
                 env=self._environment(),
                 # A terminal's signals are for the parent alone.
                 start_new_session=True,
@@ -154,9 +146,9 @@ class Parent:
             os.close(reading)
 
     async def _watch(self, worker: Worker) -> None:
-        """Wait for a worker's end, take it out of the gauges, and start another in its place if it was wanted."""
+        """Wait for a worker's end, take it out of the metrics, and start another in its place if it was wanted."""
         status = await worker.process.wait()
-        mark_process_dead(worker.process.pid, self._metrics)  # type: ignore[no-untyped-call]  # the package's
+        self.metrics.bury(worker.process.pid)
         self._workers.remove(worker)
         if not worker.wanted or not worker.ready:
             return
@@ -173,4 +165,4 @@ class Parent:
             worker.process.send_signal(number)
 
     def _environment(self) -> dict[str, str]:
-        return dict(os.environ) | {METRICS_VARIABLE: self._metrics}
+        return dict(os.environ) | {VARIABLE: str(self.metrics.directory)}

@@ -95,7 +95,7 @@ async def _work(settings: Settings, listener: int, ready: int, alive: int) -> in
 async def _serve_with_workers(settings: Settings) -> int:
     parent = Parent(settings.workers, listen(settings))
     registry = CollectorRegistry()
-    parent.collect_metrics(registry)
+    parent.metrics.register(registry)
     metrics_server, metrics_thread = serve_metrics(settings, registry)
     _handle(signal.SIGTERM, parent.stop)
     _handle(signal.SIGINT, parent.stop)

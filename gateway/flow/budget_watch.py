@@ -19,9 +19,9 @@ from gateway.flow.budget import budget_of
 from gateway.ledger.gauges import count_unknown, standing
 from gateway.ledger.processes import eldest
 from gateway.ledger.records import Period, window_starts
-from gateway.metrics import Metrics
+from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.money import Micros, format_yuan
-from gateway.tenants.administration import list_tenants
+from gateway.tenants.administration import list_tenants, oldest_tenants
 
 INTERVAL_SECONDS = 10.0
 THRESHOLDS = (80, 100)
@@ -81,9 +81,15 @@ class BudgetWatch:
         """Read once, set the gauges, say what is new. Raises LedgerUnavailable."""
         now = clock.now()
         day = self.calendar.day(now)
-        budgets, unknown, speaker = await self.database.read(
-            lambda sql: (read_standings(sql, day), count_unknown(sql), eldest(sql, now))
+        budgets, unknown, speaker, oldest = await self.database.read(
+            lambda sql: (
+                read_standings(sql, day),
+                count_unknown(sql),
+                eldest(sql, now),
+                oldest_tenants(sql, TENANTS_NAMED),
+            )
         )
+        self.metrics.tenants.name_oldest(oldest)
         self.metrics.generations_unknown.set(unknown)
         self._show(budgets)
         self._say(budgets, aloud=speaker in (None, self.process_id))

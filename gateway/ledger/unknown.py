@@ -21,6 +21,9 @@ from gateway.money import Micros, format_yuan
 AT_ONCE = 500
 """The most that are listed, or decided in one transaction: reservations wait while it runs."""
 
+DECIDED = "generation.reconcile"
+"""What the audit trail calls a decision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -79,18 +82,9 @@ def list_unknown(
 
 
 def settle_overdue(connection: Connection, before: Millis, now: Millis) -> int:
-    """Settle at its quote what is unknown since `before` (GATEWAY_UNKNOWN_SETTLE_AFTER); return how many."""
+    """Settle at its quote what is unknown since `before`; return how many."""
     overdue = list_unknown(connection, before=before)
-    lock_tenants(connection, [one.tenant_id for one in overdue])
-    return sum(
-        settle(
-            connection,
-            [
-                Settlement(one.id, one.tenant_id, Bill("quoted", one.quote), now, failure="unknown for too long")
-                for one in overdue
-            ],
-        )
-    )
+    return len(decide(connection, overdue, None, now, by="GATEWAY_UNKNOWN_SETTLE_AFTER"))
 
 
 def decide(
@@ -116,7 +110,7 @@ def decide(
     for one in done:
         state = "released" if one.bill == FREE else "settled"
         after = {"state": state, "cost_yuan": format_yuan(one.bill.cost)}
-        record(connection, by, "generation.reconcile", one.id, before={"state": "unknown"}, after=after)
+        record(connection, by, DECIDED, one.id, before={"state": "unknown"}, after=after)
     return done
 
 

@@ -194,6 +194,11 @@ def list_tenants(connection: Connection) -> Sequence[Tenant]:
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.name))]
 
 
+def oldest_tenants(connection: Connection, count: int) -> Sequence[str]:
+    """Return the names of the first so many tenants that were made, oldest first."""
+    return connection.scalars(select(tenants.c.name).order_by(tenants.c.id).limit(count)).all()
+
+
 def find_key(connection: Connection, key_id: str, *, to_change: bool = False) -> Key:
     """Return a key by its id; `to_change` lets no other transaction change it before this one. Raises NotFound."""
     query = _KEYS.where(keys.c.id == key_id)

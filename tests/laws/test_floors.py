@@ -23,6 +23,7 @@ FLOORS = (
         "data_dir",
         "protocol",
         "stall",
+        "worker_metrics",
     },
 )
 """The parts of each floor, the lowest first. On the top floor, where the whole is put together, parts meet."""
