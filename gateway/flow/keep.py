@@ -7,8 +7,9 @@ An image that cannot be stored is still given to the caller, as upstream sent it
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -19,6 +20,9 @@ from gateway.images.inspect import NotAnImage, inspect
 from gateway.images.store import Store, StoreUnavailable, image_name
 from gateway.metrics import Metrics
 from gateway.upstream.envelope import ReturnedImage
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 AT_ONCE = 4
 
@@ -75,14 +79,9 @@ class Keeper:
             if image.kind == "url":
                 content = await self._fetcher.fetch(image.image)
                 fetched = time.monotonic() - begun
-            elif len(image.image) > _INLINE:
-                content = await asyncio.to_thread(decode_base64, image.image)
+                kept = await _aside(len(content), _describe, image, content)
             else:
-                content = decode_base64(image.image)
-            if len(content) > _INLINE:
-                kept = await asyncio.to_thread(_describe, image, content)
-            else:
-                kept = _describe(image, content)
+                kept, content = await _aside(len(image.image), _decode, image)
             await store.put(kept.name, content)
         except FetchFailed as error:
             self._failed("fetch", generation_id, str(error))
@@ -102,6 +101,16 @@ class Keeper:
     def _failed(self, cause: str, generation_id: str, reason: str) -> None:
         self._metrics.keep_failures.labels(cause).inc()
         self._log.error("image_not_kept", cause=cause, generation=generation_id, reason=reason)
+
+
+async def _aside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """Work on so many bytes: in a thread, unless they are few."""
+    return await asyncio.to_thread(work, *arguments, **named) if size > _INLINE else work(*arguments, **named)
+
+
+def _decode(image: ReturnedImage) -> tuple[KeptImage, bytes]:
+    content = decode_base64(image.image)
+    return _describe(image, content), content
 
 
 def _describe(image: ReturnedImage, content: bytes) -> KeptImage:

@@ -21,6 +21,17 @@ def decode_base64(text: str | bytes) -> bytes:
     if len(text) > _MAX_CHARACTERS:
         raise NotAnImage("base64 longer than the largest image")
     try:
+        # The usual case in one pass, without a copy; what is unusual costs a second one.
+        decoded = pybase64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error is one
+        decoded = _decode_irregular(text)
+    if not decoded:
+        raise NotAnImage("empty base64")
+    return decoded
+
+
+def _decode_irregular(text: str | bytes) -> bytes:
+    try:
         encoded = text.encode("ascii") if isinstance(text, str) else text
     except UnicodeEncodeError:
         raise NotAnImage("not base64") from None
@@ -28,17 +39,6 @@ def decode_base64(text: str | bytes) -> bytes:
         head, comma, encoded = encoded.partition(b",")
         if not comma or not head.rstrip().lower().endswith(b";base64"):
             raise NotAnImage("a data: URL without base64")
-    try:
-        # The usual case in one pass; what is unusual costs a second one.
-        decoded = pybase64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        decoded = _decode_irregular(encoded)
-    if not decoded:
-        raise NotAnImage("empty base64")
-    return decoded
-
-
-def _decode_irregular(encoded: bytes) -> bytes:
     plain = encoded.translate(_TO_STANDARD, _WHITE_SPACE).rstrip(b"=")
     try:
         return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)

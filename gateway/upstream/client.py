@@ -29,6 +29,8 @@ from gateway.upstream.wire import Body, Credential, Reply, Wire
 PATH = "/images/generate"
 
 _OFF_LOOP = 256 * 1024
+_READ_OFF_LOOP = 4 * 1024 * 1024
+"""The parser keeps the interpreter's lock, so reading a smaller reply in a thread would only add the switches."""
 _RESULTS: dict[type[Answer], str] = {
     Generated: "generated",
     Refused: "refused",
@@ -143,7 +145,7 @@ class Upstream:
         return answer
 
     async def _read(self, reply: Reply) -> Answer:
-        if len(reply.body) > _OFF_LOOP:
+        if len(reply.body) > _READ_OFF_LOOP:
             return await asyncio.to_thread(read_answer, reply.status, reply.headers, reply.body, self._config.keys)
         return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
 

@@ -7,6 +7,7 @@ hands over a connection. aiohttp sends nothing again by itself unless the method
 """
 
 import asyncio
+import io
 import select
 import ssl
 import time
@@ -169,15 +170,13 @@ class Wire:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """Read the body; None as soon as it exceeds the cap."""
-        chunks: list[bytes] = []
-        size = 0
-        while chunk := await response.content.readany():
-            size += len(chunk)
-            if size > self._reply_cap:
+        read = io.BytesIO()  # gives its buffer away without a copy; joining pieces would hold the body twice
+        while piece := await response.content.readany():
+            read.write(piece)
+            if read.tell() > self._reply_cap:
                 response.close()
                 return None
-            chunks.append(chunk)
-        body = b"".join(chunks)
+        body = read.getvalue()
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
             return self._unzip(body)
         return body
