@@ -23,6 +23,7 @@ from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom
+from gateway.api.usage import UsageRoute
 from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
 from gateway.clock import Calendar
@@ -44,6 +45,8 @@ from gateway.images.store import Store
 from gateway.images.stores import open_store
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.report import Reports
+from gateway.ledger.savings import Savings
 from gateway.limits import AddressLimiter, Limiter, LocalLimiter, SharedLimiter
 from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.redis_link import RedisLink, parse_address
@@ -77,6 +80,7 @@ class Gateway:
     database: Database
     journal: Journal
     ledger: Ledger
+    savings: Savings
     budgets: BudgetWatch
     decided: DecidedWatch
     supervisor: Supervisor
@@ -112,8 +116,10 @@ class Gateway:
             stack.push_async_callback(self.ledger.close)
             await self.ledger.open()
             self.metrics.tenants.name_oldest(await self.database.read(lambda sql: oldest_tenants(sql, TENANTS_NAMED)))
+            stack.push_async_callback(self.savings.close)
             for work in (
                 self.ledger.run(),
+                self.savings.run(),
                 self.catalog.watch(),
                 watch_loop(self.metrics),
                 self.budgets.run(),
@@ -139,6 +145,7 @@ def build(settings: Settings) -> Gateway:
         alone=settings.embedded,
         settle_unknown_after=settings.unknown_settle_after,
     )
+    savings = Savings(database)
     pepper = Pepper(secrets)
     directory = Directory(database, pepper)
     links = Links(settings.link_base, secrets, LINK_SECONDS)
@@ -163,6 +170,7 @@ def build(settings: Settings) -> Gateway:
             flights=flights,
             supervisor=supervisor,
             ledger=ledger,
+            savings=savings,
             attempts=Attempts(upstream, settings.upstream_timeout, Keeper(store, fetcher, metrics), ledger, metrics),
             keeps=store is not None,
             metrics=metrics,
@@ -171,6 +179,7 @@ def build(settings: Settings) -> Gateway:
     renderer = Renderer(links, store)
     who = Who(directory, AddressLimiter())
     room = BodyRoom()
+    reports = Reports(database)
     edge = _application(
         GenerateRoute(who, catalog, calendar, generator, renderer, links, room, metrics),
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
@@ -179,7 +188,8 @@ def build(settings: Settings) -> Gateway:
         GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),
         HealthRoute(database, supervisor),
-        AdminRoute(settings.admin_token, database, pepper, catalog, calendar),
+        UsageRoute(who, reports, calendar),
+        AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports),
     )
     return Gateway(
         edge=edge,
@@ -188,6 +198,7 @@ def build(settings: Settings) -> Gateway:
         database=database,
         journal=journal,
         ledger=ledger,
+        savings=savings,
         budgets=BudgetWatch(process_id, database, calendar, metrics),
         decided=DecidedWatch(process_id, database, metrics),
         supervisor=supervisor,

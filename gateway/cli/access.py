@@ -16,6 +16,7 @@ from gateway import data_dir
 from gateway.catalog import load as load_catalog
 from gateway.database.engine import Database
 from gateway.settings import Settings, load
+from gateway.spreadsheet import to_csv
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
 
@@ -68,6 +69,11 @@ def put(text: str) -> None:
 def put_json(value: Any) -> None:
     """Give a script JSON."""
     put(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def put_csv(columns: Sequence[str], rows: Sequence[Sequence[str | int | None]]) -> None:
+    """Give a spreadsheet CSV."""
+    sys.stdout.write(to_csv(columns, rows))
 
 
 def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str, right: Sequence[str] = ()) -> None:

@@ -1,19 +1,21 @@
-"""`gateway spend`: what settled generations cost."""
+"""`gateway spend`: what was spent, and what replies that cost nothing saved."""
 
-import csv
-import sys
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import typer
 from sqlalchemy import Connection
 
 from gateway import clock
-from gateway.cli.access import in_database, put_json, put_table, settings
+from gateway.cli.access import put_csv, put_json, put_table, settings, with_database
 from gateway.clock import Calendar
-from gateway.ledger.report import Grouping, Spent, month_so_far, spend
+from gateway.ledger.report import Grouping, Question, Spent, columns_of, month_so_far, spend
 from gateway.moments import InvalidMoment, parse_day, require_order
 from gateway.tenants.administration import find_tenant
+
+ALWAYS_SHOWN = ("cost_yuan", "generations", "images_generated")
+"""A table leaves out the other columns where nothing is in them."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,11 +28,17 @@ def spend_(
     since: Annotated[
         str, typer.Option("--from", help="First day, 2026-11-01; the month's first if not given.", metavar="DAY")
     ] = "",
-    until: Annotated[str, typer.Option("--to", help="Last day; today if not given.", metavar="DAY")] = "",
+    until: Annotated[
+        str, typer.Option("--to", help="Last day, which is included; today if not given.", metavar="DAY")
+    ] = "",
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = "model",
     format_: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")] = "table",
 ) -> None:
-    """Say what was spent, by day, model, tenant, provider or key, in days of GATEWAY_TIMEZONE."""
+    """Say what was spent and saved, in days of GATEWAY_TIMEZONE.
+
+    The cost is that of settled generations. What unknown ones may cost is told apart, until `gateway reconcile` ends
+    them. A generation counts on the day on which it was reserved.
+    """
     configured = settings()
     month_first, today = month_so_far(Calendar(configured.zone).day(clock.now()))
     first, last = _day(since, month_first, "--from"), _day(until, today, "--to")
@@ -38,29 +46,34 @@ def spend_(
         require_order(first, last)
     except InvalidMoment as error:
         raise typer.BadParameter(str(error), param_hint="--to") from error
-    rows = in_database(lambda connection: _rows(connection, by, first, last, tenant), configured)
+    question = Question(by, first, last)
+    rows = with_database(lambda one: one.read(lambda connection: _rows(connection, question, tenant)), configured)
     shown = [row.shown() for row in rows]
     if format_ == "json":
         put_json({"rows": shown})
-        return
-    columns = (by, "cost_yuan", "generations", "images_generated", "images_failed", "unknown")
-    lines = [[str(row[column]) for column in columns] for row in shown]
-    if format_ == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *lines])
-        return
-    put_table(
-        [column.upper() for column in columns],
-        lines,
-        empty=f"nothing was spent between {first} and {last}",
-        right=[column.upper() for column in columns[1:]],
-    )
+    elif format_ == "csv":
+        put_csv(columns_of(by), [list(row.values()) for row in shown])
+    else:
+        _put_table(by, shown, empty=f"nothing was spent from {first} to {last}")
 
 
-def _rows(connection: Connection, by: Grouping, first: str, last: str, tenant: str | None) -> Sequence[Spent]:
+def _put_table(by: Grouping, shown: Sequence[dict[str, Any]], *, empty: str) -> None:
+    nothing = Spent(by, None).shown()
+    told = [
+        column
+        for column, none in nothing.items()
+        if column in (by, *ALWAYS_SHOWN) or any(row[column] != none for row in shown)
+    ]
+    names = [column.upper() for column in told]
+    lines = [["-" if row[column] is None else str(row[column]) for column in told] for row in shown]
+    put_table(names, lines, empty=empty, right=names[1:])
+
+
+def _rows(connection: Connection, question: Question, tenant: str | None) -> Sequence[Spent]:
     """Add up. Raises NotFound for a tenant that is not there: nobody is to believe that it spent nothing."""
     if tenant is not None:
-        find_tenant(connection, tenant)
-    return spend(connection, by, first, last, tenant)
+        question = replace(question, tenant_id=find_tenant(connection, tenant).id)
+    return spend(connection, question)
 
 
 def _day(text: str, otherwise: str, option: str) -> str:

@@ -38,6 +38,22 @@ processes = Table(
     Column("heartbeat_at", BigInteger, nullable=False),
 )
 
+SPENT = (
+    "day",
+    "tenant_id",
+    "model",
+    "provider",
+    "key_id",
+    "state",
+    "bill",
+    "end_user",
+    "quote",
+    "cost",
+    "images_generated",
+    "images_failed",
+)
+"""All that a report reads of a generation: its index holds it, so that the rows themselves are not read."""
+
 generations = Table(
     "generations",
     metadata,
@@ -65,9 +81,12 @@ generations = Table(
     Column("reply", Text),
     Column("failure", Text),
     Column("error", Text),
+    Column("end_user", String(128)),
     Index("generations_of_tenant", "tenant_id", "id"),
+    Index("generations_of_model", "tenant_id", "model", "id"),
+    Index("generations_in_state", "tenant_id", "state", "id"),
     Index("generations_open", "state", "process_id"),
-    Index("generations_by_day", "day", "tenant_id"),
+    Index("generations_spent", *SPENT),
     UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
 )
 """The ledger: a row a generation, never deleted. `day` is the local day of the reservation, which reports and budgets
@@ -83,6 +102,24 @@ balances = Table(
     Column("held", BigInteger, nullable=False),
 )
 """What a scope (a tenant) spent and holds in a window: the day `2026-11-22`, the month `2026-11`, the total (``)."""
+
+savings = Table(
+    "savings",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("tenant_id", String(40), primary_key=True),
+    Column("model", String(128), primary_key=True),
+    Column("provider", String(128), primary_key=True),
+    Column("key_id", String(40), primary_key=True),
+    Column("end_user", String(128), primary_key=True),
+    Column("hits", BigInteger, nullable=False),
+    Column("collapsed", BigInteger, nullable=False),
+    Column("replayed", BigInteger, nullable=False),
+    Column("saved", BigInteger, nullable=False),
+)
+"""Replies of a local day that cost nothing, and what they would have cost; `end_user` is empty where none was named.
+
+No foreign key: PostgreSQL would lock the tenant's row for it, which is what reservations wait for."""
 
 images = Table(
     "images",

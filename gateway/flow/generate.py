@@ -23,6 +23,7 @@ from gateway.flow.reply import Reply, from_text, to_text
 from gateway.flow.supervisor import Supervisor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Duplicate, Exhausted, Repeat
+from gateway.ledger.savings import Savings, Way
 from gateway.limits import Limiter
 from gateway.metrics import Metrics
 from gateway.money import Micros
@@ -60,6 +61,7 @@ class Parts:
     flights: Flights
     supervisor: Supervisor
     ledger: Ledger
+    savings: Savings
     attempts: Attempts
     keeps: bool
     """Whether images are kept: a cached reply names kept images, so without a store there is none."""
@@ -112,7 +114,9 @@ class Generator:
         if found is None:
             return None
         call.waited = call.wait > 0 and found.state == "reserved"
-        return await repeat(self._parts.ledger, found, job.fingerprint, call.wait)
+        reply = await repeat(self._parts.ledger, found, job.fingerprint, call.wait)
+        self._parts.savings.count(job.whose(self._parts.calendar), "replayed")
+        return reply
 
     async def _hit(self, job: Job) -> Reply | None:
         """Count the request, and answer it from the cache if that is what policy and caller want: one Redis trip."""
@@ -154,6 +158,8 @@ class Generator:
         if job.call.idempotency_key is not None:
             await self._remember(job, reply=to_text(reply, prompts=job.prompts))
         self._parts.metrics.add_cost_saved(job.caller.tenant, job.model.name, saved)
+        way: Way = "hits" if reply.origin == "hit" else "collapsed"
+        self._parts.savings.count(job.whose(self._parts.calendar), way, saved)
         return reply
 
     async def _remember(self, job: Job, *, reply: str | None = None, error: str | None = None) -> None:

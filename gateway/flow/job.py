@@ -13,6 +13,7 @@ from gateway.flow.call import Call
 from gateway.flow.scopes import scopes_of
 from gateway.ids import new_id
 from gateway.ledger.records import Reservation
+from gateway.ledger.savings import Whose
 from gateway.limits import Scope
 from gateway.tenants.directory import Caller
 
@@ -66,6 +67,11 @@ class Job:
             day=calendar.day(now),
             idempotency_key=self.call.idempotency_key,
         )
+
+    def whose(self, calendar: Calendar) -> Whose:
+        """Say in whose row of today a reply counts that cost nothing."""
+        caller, model = self.caller, self.model
+        return Whose(calendar.day(clock.now()), caller.tenant_id, model.name, model.provider, caller.key_id)
 
 
 def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, covered: bool) -> Job:

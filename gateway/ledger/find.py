@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select
 
 from gateway.clock import Millis
 from gateway.database.tables import generations, images
@@ -42,6 +42,11 @@ _BY_KEY = select(*_COLUMNS).where(
     generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
 )
 _OWNER = select(images.c.tenant_id).where(images.c.name == bindparam("name"))
+
+
+def is_repeat() -> ColumnElement[bool]:
+    """Choose the rows of repeats: no generations, they keep what an idempotency key was answered for free."""
+    return (generations.c.state == "settled") & (generations.c.bill == "free")
 
 
 def by_id(connection: Connection, generation_id: str) -> Found | None:

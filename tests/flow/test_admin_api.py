@@ -232,7 +232,7 @@ def test_a_key_is_rotated_and_revoked(admin: Admin) -> None:
             (400, "cost_yuan: must be an amount of yuan between 0 and 1000000000, with at most 6 decimals"),
         ),
         ("POST", "/unknown/gen_x/settle", {"cost_yuan": 0.04}, (400, "cost_yuan: must be text")),
-        ("GET", "/spend?by=user_agent", None, (400, "by: must be one of day, model, tenant, provider, key")),
+        ("GET", "/spend?by=user_agent", None, (400, "by: must be one of day, model, tenant, provider, key, user")),
         ("GET", "/spend?from=1", None, (400, "from: must be a day such as 2026-11-01")),
         (
             "GET",
@@ -247,7 +247,7 @@ def test_a_key_is_rotated_and_revoked(admin: Admin) -> None:
             "GET",
             "/spend?tennant=a",
             None,
-            (400, "Invalid tennant parameter. Supported parameters: from, to, by, tenant"),
+            (400, "Invalid tennant parameter. Supported parameters: from, to, by, tenant, format, limit, after"),
         ),
         ("GET", "/spend?by=day&by=key", None, (400, "A query parameter is given twice")),
         ("GET", "/audit?limit=101", None, (400, "limit: must be a whole number between 1 and 100")),

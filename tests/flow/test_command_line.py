@@ -243,11 +243,24 @@ def test_spending_is_told_by_whatever_is_asked(
 def test_spending_can_be_read_by_a_spreadsheet(
     spent: Pair, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--format csv` has a head line and one line a group; unknown generations are counted, not summed."""
+    """`--format csv` has a head line and one line a group; what is unknown is counted, and stands apart."""
     monkeypatch.setenv("GATEWAY_DATA_DIR", str(spent.gateway.data_dir))
-    lines = list(csv.DictReader(io.StringIO(run("spend", "--by", "tenant", "--format", "csv").out)))
-    assert [(line["tenant"], line["cost_yuan"], line["unknown"]) for line in lines] == [
-        ("other", "0.040000", "0"),
-        ("team", "0.100000", "1"),
+    text = run("spend", "--by", "tenant", "--format", "csv").out
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [(line["tenant"], line["cost_yuan"], line["unknown"], line["unknown_yuan"]) for line in lines] == [
+        ("other", "0.040000", "0", "0.000000"),
+        ("team", "0.100000", "1", "0.213000"),
     ]
-    assert "0.100000" in run("spend", "--by", "tenant").out
+
+
+def test_spending_can_be_read_by_people(spent: Pair, run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table leaves out columns in which there is nothing; no spending is a sentence on standard error."""
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(spent.gateway.data_dir))
+    table = run("spend", "--by", "tenant").out
+    assert table.split("\n")[0].split() == (
+        ["TENANT", "COST_YUAN", "GENERATIONS", "SETTLED", "RELEASED", "UNKNOWN", "UNKNOWN_YUAN", "IMAGES_GENERATED"]
+    )
+    assert "0.100000" in table
+    empty = run("spend", "--from", "2020-01-01", "--to", "2020-01-31")
+    assert (empty.status, empty.out) == (0, "")
+    assert empty.err == "nothing was spent from 2020-01-01 to 2020-01-31\n"

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.api.admin.exchange import answer, query_of, resource
+from gateway.api.admin.exchange import answer, resource
+from gateway.api.query import limit_of, query_of
 from gateway.database.audit import LISTED, list_entries
 from gateway.database.engine import Database
-from gateway.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,10 @@ class AuditResource:
         `?after=` the `next` of one page gives the following one; `next` is null on the last.
         """
         query = query_of(request, "subject", "limit", "after")
-        subject, after, limit = query.get("subject"), query.get("after"), _limit(query.get("limit"))
+        subject, after, limit = query.get("subject"), query.get("after"), limit_of(query.get("limit"), LISTED)
         entries = await self.database.read(
             lambda connection: list_entries(connection, subject=subject, older_than=after, limit=limit + 1)
         )
         page = entries[:limit]
         following = page[-1].id if len(entries) > limit else None
         return answer({"rows": [entry.shown() for entry in page], "next": following})
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return LISTED
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LISTED)) and 1 <= int(text) <= LISTED):
-        raise InvalidRequest(f"limit: must be a whole number between 1 and {LISTED}")
-    return int(text)

@@ -1,10 +1,10 @@
-"""What every admin resource shares: strict reading of query and body, one form of answer.
+"""What every admin resource shares: strict reading of the body, one form of answer.
 
 A name that is not expected is refused: a misspelt filter must not choose everything.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, TypeVar, overload
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -12,16 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.body import read_body
+from gateway.api.query import refuse_unknown
 from gateway.contract import Violation, is_plain_json
 from gateway.contract.body import read_members
-from gateway.contract.violation import echo
 from gateway.errors import InvalidRequest, UnsupportedMediaType
-from gateway.moments import InvalidMoment
-from gateway.money import InvalidAmount
 
 CAP_MIB = 0.25
 
-Value = TypeVar("Value")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -56,7 +53,7 @@ async def read_nothing(request: Request) -> None:
 
 def only(members: Mapping[str, Any], *known: str) -> None:
     """Refuse a member that is not known. Raises InvalidRequest."""
-    _refuse_unknown(members.keys(), known)
+    refuse_unknown(members.keys(), known)
 
 
 def text_of(members: Mapping[str, Any], name: str) -> str | None:
@@ -75,38 +72,8 @@ def required(members: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def query_of(request: Request, *known: str) -> dict[str, str]:
-    """Return the parameters of the query; an empty one is not there. Raises InvalidRequest for an unknown or a
-    repeated one."""
-    items = request.query_params.multi_items()
-    found = dict(items)
-    _refuse_unknown(found.keys(), known)
-    if len(found) < len(items):
-        raise InvalidRequest("A query parameter is given twice")
-    return {name: value for name, value in found.items() if value}
-
-
-@overload
-def read_as(name: str, read: Callable[[str], Value], text: str) -> Value: ...
-@overload
-def read_as(name: str, read: Callable[[str], Value], text: str | None) -> Value | None: ...
-def read_as(name: str, read: Callable[[str], Value], text: str | None) -> Value | None:
-    """Read a value that a person wrote, if it is there; name it where it is refused. Raises InvalidRequest."""
-    try:
-        return None if text is None else read(text)
-    except (InvalidMoment, InvalidAmount) as error:
-        raise InvalidRequest(f"{name}: {error}") from error
-
-
 def _members(body: bytes) -> dict[str, Any]:
     try:
         return read_members(body)
     except Violation as violation:
         raise InvalidRequest(violation.text) from None
-
-
-def _refuse_unknown(names: Collection[str], known: Collection[str]) -> None:
-    for name in names:
-        if name not in known:
-            allowed = ", ".join(known) if known else "none"
-            raise InvalidRequest(f"Invalid {echo(name)} parameter. Supported parameters: {allowed}")

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway import clock
-from gateway.api.admin.exchange import answer, query_of, read_as, read_nothing, read_object, resource, text_of
+from gateway.api.admin.exchange import answer, read_nothing, read_object, resource, text_of
+from gateway.api.query import query_of, read_as
 from gateway.clock import Calendar
 from gateway.database.engine import Database
 from gateway.moments import parse_end

@@ -15,6 +15,7 @@ from gateway.api.admin.unknown import UnknownResource
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
 from gateway.database.engine import Database
+from gateway.ledger.report import Reports
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
 
@@ -30,6 +31,7 @@ class AdminRoute:
     pepper: Pepper
     catalog: CatalogFile
     calendar: Calendar
+    reports: Reports
 
     def router(self) -> APIRouter:
         """Return the routes. The token is asked for before it is known whether a path exists."""
@@ -37,7 +39,7 @@ class AdminRoute:
             TenantsResource(self.database, self._administration),
             KeysResource(self.database, self._administration, self.calendar),
             UnknownResource(self.database, self.calendar),
-            SpendResource(self.database, self.calendar),
+            SpendResource(self.database, self.reports, self.calendar),
             AuditResource(self.database),
         )
         inside = Router([route for one in resources for route in one.routes()], redirect_slashes=False)

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.api.admin.exchange import answer, query_of, read_nothing, read_object, required, resource
+from gateway.api.admin.exchange import answer, read_nothing, read_object, required, resource
+from gateway.api.query import query_of
 from gateway.database.engine import Database
 from gateway.errors import InvalidRequest
 from gateway.tenants.administration import Administration, find_tenant, list_tenants

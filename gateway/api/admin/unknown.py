@@ -12,14 +12,13 @@ from gateway.api.admin.entrance import ACTOR
 from gateway.api.admin.exchange import (
     answer,
     only,
-    query_of,
-    read_as,
     read_nothing,
     read_object,
     required,
     resource,
     text_of,
 )
+from gateway.api.query import query_of, read_as
 from gateway.clock import Calendar, Millis
 from gateway.database.engine import Database
 from gateway.ledger.bill import FREE, Bill
