@@ -17,7 +17,7 @@ from gateway.api.edge import Edge
 from gateway.api.errors import render_expected, render_framework, render_unexpected
 from gateway.api.generate import GenerateRoute
 from gateway.api.generations import GenerationsRoute
-from gateway.api.health import HealthRoute
+from gateway.api.health import HealthRoute, probes
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
@@ -187,7 +187,7 @@ def build(settings: Settings) -> Gateway:
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
         ImagesRoute(links, store),
-        HealthRoute(database, supervisor),
+        HealthRoute(probes(database, redis, store), supervisor),
         UsageRoute(who, reports, calendar),
         AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports),
     )

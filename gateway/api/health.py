@@ -1,7 +1,16 @@
-"""`GET /livez`: the process lives. `GET /readyz`: it may be sent traffic, and what is degraded."""
+"""`GET /livez`: the process lives. `GET /readyz`: it may be sent traffic; how each store is, and what is degraded.
+
+Only the ledger decides about readiness: without it nothing can be accounted for. The others are worth a look, not the
+traffic. A store is asked once at a time and once in a while, however many probes come, so a flood of them reaches no
+store; one that hangs is down, and holds up a probe for `PATIENCE_SECONDS` at the most.
+"""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import inf
+from typing import Literal, TypeAlias
 
 import orjson
 from fastapi import APIRouter
@@ -10,15 +19,75 @@ from starlette.responses import Response
 from gateway.database.engine import Database, ping
 from gateway.errors import LedgerUnavailable
 from gateway.flow.supervisor import Supervisor
+from gateway.images.store import Store, StoreUnavailable
+from gateway.redis_link import Patience, RedisLink, RedisUnavailable
 
 PATIENCE_SECONDS = 2.0
+DOWN_SECONDS = 0.25
+"""For one that was down a moment ago nobody waits as long again."""
+
+FRESH_SECONDS = 1.0
+IMAGES_FRESH_SECONDS = 10.0
+"""To look whether an image could be kept is to write something, which some stores charge for."""
+
+LEDGER = "sql"
+
+State: TypeAlias = Literal["up", "down"]
+
+
+@dataclass(slots=True)
+class Probe:
+    """Knows how one store is: `ask` returns if it answers and raises one of `failures` if not."""
+
+    ask: Callable[[], Awaitable[None]]
+    failures: type[Exception]
+    fresh: float = FRESH_SECONDS
+    _state: State = "up"
+    _asked_at: float = -inf
+    _asking: asyncio.Task[None] | None = None
+
+    async def state(self) -> State:
+        """Return how it is, by an answer that is fresh or comes in time; while one is due it is not asked again."""
+        now = time.monotonic()
+        if self._asking is None and now - self._asked_at >= self.fresh:
+            self._asked_at, self._asking = now, asyncio.create_task(self._ask(), name="probe")
+        if self._asking is not None:
+            patience = PATIENCE_SECONDS if self._state == "up" else DOWN_SECONDS
+            _, due = await asyncio.wait([self._asking], timeout=max(0.0, self._asked_at + patience - now))
+            if due:
+                self._state = "down"
+        return self._state
+
+    async def _ask(self) -> None:
+        try:
+            await self.ask()
+        except self.failures:
+            self._state = "down"
+        else:
+            self._state = "up"
+        finally:
+            self._asking = None
+
+
+def probes(database: Database, redis: RedisLink | None, store: Store | None) -> dict[str, Probe]:
+    """Return a probe of each store that there is."""
+
+    async def reach_redis(link: RedisLink) -> None:
+        await link.call("EXISTS", "readyz", patience=Patience())
+
+    found = {LEDGER: Probe(lambda: database.read(ping), LedgerUnavailable)}
+    if redis is not None:
+        found["redis"] = Probe(lambda: reach_redis(redis), RedisUnavailable)
+    if store is not None:
+        found["images"] = Probe(store.check, StoreUnavailable, IMAGES_FRESH_SECONDS)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class HealthRoute:
-    """Health, without a key and without a trace in the metrics."""
+    """Health, without a key and without a trace in metrics and access log."""
 
-    database: Database
+    stores: Mapping[str, Probe]
     supervisor: Supervisor
 
     def router(self) -> APIRouter:
@@ -35,14 +104,14 @@ class HealthRoute:
     async def readyz(self) -> Response:
         """Say whether generations can be taken now."""
         if self.supervisor.draining:
-            return _answer("draining", ready=False)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self.database.read(ping)
-        except (LedgerUnavailable, TimeoutError):
-            return _answer("ledger unavailable", ready=False)
-        return _answer("ready", ready=True)
+            return _answer("draining", {})
+        states = dict(
+            zip(self.stores, await asyncio.gather(*(one.state() for one in self.stores.values())), strict=True)
+        )
+        return _answer("ready" if states[LEDGER] == "up" else "ledger unavailable", states)
 
 
-def _answer(status: str, *, ready: bool) -> Response:
-    return Response(orjson.dumps({"status": status}), 200 if ready else 503, media_type="application/json")
+def _answer(status: str, states: Mapping[str, State]) -> Response:
+    degraded = [name for name, state in states.items() if state != "up"]
+    said = {"status": status, "stores": states, "degraded": degraded}
+    return Response(orjson.dumps(said), 200 if status == "ready" else 503, media_type="application/json")
