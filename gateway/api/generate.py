@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
+import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,7 +14,7 @@ from gateway import clock
 from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
 from gateway.api.errors import render
-from gateway.api.preferences import idempotency_key, image_format, wait_seconds
+from gateway.api.preferences import idempotency_key, image_format, responds_async, wait_seconds
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
@@ -23,6 +24,8 @@ from gateway.contract import GenerateAsk, Violation, is_plain_json, read_ask
 from gateway.errors import GatewayError, InvalidRequest, RefusedByUpstream, UnsupportedMediaType, UpstreamFailed
 from gateway.flow.call import Call
 from gateway.flow.generate import Generator
+from gateway.flow.repeat import RETRY_SECONDS
+from gateway.flow.reply import Accepted
 from gateway.images.links import Links
 from gateway.metrics import Metrics
 from gateway.money import format_yuan
@@ -87,10 +90,15 @@ class GenerateRoute:
             model = self.catalog.current.find(ask.model)
             seen["model"] = None if model is None else model.name
             try:
-                reply = await self.generator.generate(call, caller, ask)
+                reply = await self.generator.begin(call, caller, ask)
             except GatewayError as error:
                 error.headers.update(call.headers())
                 raise
+            if isinstance(reply, Accepted):
+                seen.update(outcome="accepted", generation=reply.generation_id)
+                if reply.work is not None:
+                    hold.until(reply.work)
+                return _accepted(reply, call)
             seen.update(
                 outcome=reply.origin,
                 generation=reply.generation_id,
@@ -136,8 +144,23 @@ def _call(request: Request, request_id: str) -> Call:
         request_id,
         idempotency_key(request),
         0.0 if wait is None else wait,
+        asynchronous=responds_async(request),
         directives=read_directives(request.headers.getlist("cache-control")),
     )
+
+
+def _accepted(accepted: Accepted, call: Call) -> Response:
+    """Answer 202: where the generation is found, and when to look."""
+    applied = f"respond-async, wait={call.wait:.0f}" if call.wait else "respond-async"
+    headers = call.headers() | {
+        "Location": f"/generations/{accepted.generation_id}",
+        "Retry-After": str(RETRY_SECONDS),
+        "Preference-Applied": applied,
+        "X-Generation-Id": accepted.generation_id,
+        "Cache-Control": "private, no-store",
+    }
+    content = orjson.dumps({"id": accepted.generation_id, "state": "reserved"})
+    return Response(content, 202, headers=headers, media_type="application/json")
 
 
 def reason(error: GatewayError) -> str:

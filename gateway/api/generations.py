@@ -1,6 +1,7 @@
 """`GET /generations/{id}`: what became of a generation, for the tenant that asked for it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from fastapi import APIRouter
@@ -12,8 +13,9 @@ from gateway.api.preferences import image_format
 from gateway.api.render import Renderer
 from gateway.api.who import Who
 from gateway.errors import InvalidRequest, NotFound
-from gateway.flow.repeat import RETRY_SECONDS, ended
+from gateway.flow.repeat import RETRY_SECONDS, ended, failure
 from gateway.flow.reply import from_text
+from gateway.ledger.find import Found
 from gateway.ledger.ledger import Ledger
 from gateway.money import format_yuan
 
@@ -57,11 +59,20 @@ class GenerationsRoute:
             "model": found.model,
             "cost_yuan": None if found.cost is None else format_yuan(found.cost),
             "reply": reply,
+            "error": _error(found),
         }
         headers = {"Cache-Control": "private, no-store"}
         if found.state == "reserved":
             headers["Retry-After"] = str(RETRY_SECONDS)
         return Response(orjson.dumps(shown), media_type="application/json", headers=headers)
+
+
+def _error(found: Found) -> dict[str, Any] | None:
+    """Say what a caller who had waited would have been answered, where that is no reply."""
+    if found.state == "reserved" or found.reply is not None:
+        return None
+    error = failure(found, {})
+    return {"code": -1, "msg": error.text, "status": error.status}
 
 
 def _wait(text: str | None) -> float:

@@ -31,6 +31,15 @@ def wait_seconds(request: Request) -> float | None:
     return None
 
 
+def responds_async(request: Request) -> bool:
+    """Whether `Prefer: respond-async` is there (RFC 7240, 4.1)."""
+    return any(
+        preference.strip(" \t").lower() == "respond-async"
+        for value in request.headers.getlist("prefer")
+        for preference in value.split(",")
+    )
+
+
 def image_format(request: Request, otherwise: ImageFormat) -> ImageFormat:
     """Return the form in which images are wanted. Raises InvalidRequest."""
     asked = request.headers.get("x-image-format")

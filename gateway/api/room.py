@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gateway.errors import Unavailable
 
@@ -31,13 +32,18 @@ class Hold:
             await self._room.take(size - self.size)
             self.size = size
 
+    def until(self, work: "asyncio.Task[Any]") -> None:
+        """Hold it for this work, whose request is answered already, until that ends."""
+        size, self.size = self.size, 0
+        work.add_done_callback(lambda _: self._room.give(size))
+
 
 class BodyRoom:
     """Shared by all requests of a process."""
 
     def __init__(self, capacity: int = CAPACITY_BYTES) -> None:
         self._free = capacity
-        self._freed = asyncio.Condition()
+        self._freed = asyncio.Event()
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Hold]:
@@ -46,18 +52,22 @@ class BodyRoom:
         try:
             yield hold
         finally:
-            if hold.size:
-                self._free += hold.size
-                async with self._freed:
-                    self._freed.notify_all()
+            self.give(hold.size)
 
     async def take(self, size: int) -> None:
         """Take so many bytes; see `Hold.grow`."""
         if size > self._free:
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS), self._freed:
-                    await self._freed.wait_for(lambda: size <= self._free)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while size > self._free:
+                        self._freed.clear()
+                        await self._freed.wait()
             except TimeoutError:
                 seconds = random.randint(*RETRY_SECONDS)  # noqa: S311 -- spreads callers, guards nothing
                 raise Unavailable("Too many large requests at once", retry_after=seconds) from None
         self._free -= size
+
+    def give(self, size: int) -> None:
+        """Give so many bytes back."""
+        self._free += size
+        self._freed.set()

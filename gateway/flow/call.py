@@ -1,7 +1,9 @@
 """One request on its way through the flow: what it wishes, how long it waits for Redis, what its answer shall say."""
 
+import asyncio
+import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.errors import RateLimited
 from gateway.limits import Verdict, ratelimit_headers
@@ -26,7 +28,12 @@ class Call:
     request_id: str
     idempotency_key: str | None = None
     wait: float = 0.0
-    """Seconds a repeat waits for the generation that its idempotency key belongs to (RFC 7240, `Prefer: wait`)."""
+    """Seconds to wait (RFC 7240, `Prefer: wait`): a repeat for the generation that its idempotency key belongs to, an
+    asynchronous caller for its own."""
+    asynchronous: bool = False
+    """Whether the caller leaves, after that wait, once the generation is accounted for (`Prefer: respond-async`)."""
+    reserved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it is."""
     index: int = 0
     """Tells equal asks of one request apart: each is to become a picture of its own."""
     room: Room | None = None
@@ -36,7 +43,7 @@ class Call:
     decision: Decision | None = None
     """What was decided about the cache."""
     waited: bool = False
-    """Whether it waited for the first request of its idempotency key."""
+    """Whether it waited as long as it was asked to, or less."""
     stored: bool = False
     """Whether the reply was stored there."""
     collapsed: bool = False
@@ -47,6 +54,20 @@ class Call:
         self.verdicts.append(verdict)
         if not verdict.allowed:
             raise RateLimited(f"Rate limit exceeded: {verdict.refused_by}", retry_after=verdict.retry_after)
+
+    async def leaves(self, work: "asyncio.Task[Any]", until: float) -> bool:
+        """Wait with an asynchronous caller for its work, at least until that is accounted for, at most until `until`.
+
+        Returns whether the work goes on without the caller; the time is by `time.monotonic`.
+        """
+        reserved = asyncio.create_task(self.reserved.wait())
+        try:
+            await asyncio.wait({work, reserved}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reserved.cancel()
+        if not work.done():
+            await asyncio.wait({work}, timeout=max(0.0, until - time.monotonic()))
+        return not work.done()
 
     def headers(self) -> dict[str, str]:
         """Return what every answer that passed the limiter says, success or error, of limits and cache."""

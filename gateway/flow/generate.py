@@ -5,7 +5,9 @@ which the caller may leave; whatever happens in it, the reservation ends: settle
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway import clock
 from gateway.catalog import CatalogFile, Model
@@ -17,9 +19,10 @@ from gateway.flow.attempt import Attempts
 from gateway.flow.budget import over_budget
 from gateway.flow.call import Call
 from gateway.flow.job import Job, job_for
+from gateway.flow.outcome import trailed
 from gateway.flow.references import References
 from gateway.flow.repeat import repeat
-from gateway.flow.reply import Reply, from_text, to_text
+from gateway.flow.reply import Accepted, Reply, from_text, to_text
 from gateway.flow.supervisor import Supervisor
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Duplicate, Exhausted, Repeat
@@ -75,7 +78,11 @@ class Generator:
         self._parts = parts
 
     async def generate(self, call: Call, caller: Caller, ask: GenerateAsk) -> Reply:
-        """Generate, or raise the GatewayError that says why not."""
+        """Generate for a caller who waits, or raise the GatewayError that says why not."""
+        return _waited_for(await self.begin(call, caller, ask))
+
+    async def begin(self, call: Call, caller: Caller, ask: GenerateAsk) -> Reply | Accepted:
+        """Generate; an asynchronous call may come back accepted instead. Raises like `generate`."""
         job = self._job(call, caller, ask)
         if (known := await self._known(job)) is not None:
             return known
@@ -83,13 +90,7 @@ class Generator:
             return hit
         if not job.shared:
             return await self._made(job, None)
-        match await self._turn(job):
-            case Lead() as lead:
-                return await self._made(job, lead)
-            case Followed(outcome=outcome):
-                return await self._followed(job, outcome)
-            case Overdue():
-                raise Unavailable("An identical request is still being generated", retry_after=2)
+        return await self._shared(job)
 
     def _job(self, call: Call, caller: Caller, ask: GenerateAsk) -> Job:
         """Say what is to be done, if the caller may ask for it at all."""
@@ -105,7 +106,7 @@ class Generator:
             raise Forbidden(f"Model {ask.model} is not allowed for this API key")
         return model
 
-    async def _known(self, job: Job) -> Reply | None:
+    async def _known(self, job: Job) -> Reply | Accepted | None:
         """Answer an idempotency key that is known; None if there is none, or it is new."""
         call = job.call
         if call.idempotency_key is None:
@@ -114,7 +115,12 @@ class Generator:
         if found is None:
             return None
         call.waited = call.wait > 0 and found.state == "reserved"
-        reply = await repeat(self._parts.ledger, found, job.fingerprint, call.wait)
+        try:
+            reply = await repeat(self._parts.ledger, found, job.fingerprint, call.wait)
+        except StillRunning:
+            if call.asynchronous:
+                return Accepted(found.id)
+            raise
         self._parts.savings.count(job.whose(self._parts.calendar), "replayed")
         return reply
 
@@ -134,11 +140,24 @@ class Generator:
             return None
         return await self._free(job, from_text(entry.text, entry.generation_id, "hit"), entry.cost)
 
+    async def _shared(self, job: Job) -> Reply | Accepted:
+        """Lead the equal asks of this moment, or wait for the one who does; who does not wait, trails."""
+        match await self._turn(job):
+            case Lead() as lead:
+                return await self._made(job, lead)
+            case Followed(outcome=outcome):
+                return await self._followed(job, outcome)
+            case Overdue() if job.call.asynchronous:
+                self._parts.supervisor.admit()
+                return await self._done(job, self._trail(job))
+            case Overdue():
+                raise Unavailable("An identical request is still being generated", retry_after=2)
+
     async def _turn(self, job: Job) -> Lead | Followed | Overdue:
-        """Lead the equal asks of this moment, or wait for the one who does."""
         tenant_id, since = job.caller.tenant_id, job.began
+        deadline = since if job.call.asynchronous else since + LONGEST_WAIT
         return await self._parts.flights.lead_or_follow(
-            tenant_id, job.fingerprint, job.call.patience, since=since, deadline=since + LONGEST_WAIT
+            tenant_id, job.fingerprint, job.call.patience, since=since, deadline=deadline
         )
 
     async def _followed(self, job: Job, outcome: str) -> Reply:
@@ -166,15 +185,44 @@ class Generator:
         """Leave a row that cost nothing for the idempotency key of a request that another's generation answered."""
         await self._parts.ledger.remember(Repeat(job.reservation(self._parts.calendar), reply, error))
 
-    async def _made(self, job: Job, lead: Lead | None) -> Reply:
-        """Hand the work to the supervisor; the caller may leave from here on."""
+    async def _trail(self, job: Job) -> Reply | Duplicate:
+        """Do for a caller who does not wait what `_shared` does, in the name of a row that holds and costs nothing."""
+        ledger, calendar = self._parts.ledger, self._parts.calendar
+        asked = replace(job.reservation(calendar), quote=0)
+        admission = await ledger.reserve(asked)
+        if isinstance(admission, Exhausted):
+            raise over_budget(admission, asked, calendar)
+        if isinstance(admission, Duplicate):
+            return admission
+        job.call.reserved.set()
+        came_to: Reply | GatewayError = UpstreamLost()
+        try:
+            came_to = _waited_for(await self._shared(job.behind()))
+        except GatewayError as error:
+            came_to = error
+            raise
+        finally:
+            await ledger.settle(trailed(asked, came_to, clock.now(), prompts=job.prompts))
+        return came_to
+
+    async def _made(self, job: Job, lead: Lead | None) -> Reply | Accepted:
+        """Make it; the caller may leave from here on."""
         try:
             self._parts.supervisor.admit()
         except Unavailable:
             if lead is not None:
                 await self._parts.flights.finish(lead, None, job.call.patience)
             raise
-        made = await self._parts.supervisor.run(self._make(job, lead))
+        return await self._done(job, self._make(job, lead))
+
+    async def _done(self, job: Job, work: Coroutine[Any, Any, Reply | Duplicate]) -> Reply | Accepted:
+        """Hand work to the supervisor, and wait for it as long as the caller does."""
+        call, task = job.call, self._parts.supervisor.start(work)
+        if call.asynchronous:
+            call.waited = call.wait > 0
+            if await call.leaves(task, job.began + min(call.wait, LONGEST_WAIT)):
+                return Accepted(job.id, task)
+        made = await self._parts.supervisor.result(task)
         if isinstance(made, Reply):
             return made
         # Another request with the same idempotency key reserved a moment earlier.
@@ -197,6 +245,7 @@ class Generator:
                 raise over_budget(admission, asked, parts.calendar)
             if isinstance(admission, Duplicate):
                 return admission
+            job.call.reserved.set()
             # What others are told if this is stopped from here on.
             outcome = UpstreamLost(headers={"X-Generation-Id": job.id})
             outcome = await parts.attempts.make(job, asked)
@@ -220,3 +269,8 @@ class Generator:
         seconds = lifetime(job.caller.policy.cache_ttl, None)
         keeping = self._parts.replies.keep(job.caller.tenant_id, job.fingerprint, entry, seconds, job.call.patience)
         job.call.stored = await keeping
+
+
+def _waited_for(answer: Reply | Accepted) -> Reply:
+    assert isinstance(answer, Reply)  # noqa: S101 -- only an asynchronous call is ever accepted
+    return answer

@@ -15,6 +15,7 @@ from gateway.ids import new_id
 from gateway.ledger.records import Reservation
 from gateway.ledger.savings import Whose
 from gateway.limits import Scope
+from gateway.redis_link import Patience
 from gateway.tenants.directory import Caller
 
 
@@ -46,6 +47,11 @@ class Job:
     def prompts(self) -> bool:
         """Whether the tenant wants its prompts kept."""
         return self.caller.policy.keep_prompts
+
+    def behind(self) -> "Job":
+        """Return the same job for a request of its own, which has no idempotency key and waits for its answer."""
+        call = replace(self.call, idempotency_key=None, asynchronous=False, patience=Patience())
+        return replace(self, id=new_id("gen"), call=call)
 
     def reservation(self, calendar: Calendar) -> Reservation:
         """Say what is to be reserved: the most that the ask may cost, as it is now."""

@@ -16,7 +16,7 @@ from gateway.errors import (
 )
 from gateway.flow.keep import Kept
 from gateway.flow.reply import KeptImage, Reply, to_text
-from gateway.flow.told import error_to_text, remembered
+from gateway.flow.told import error_to_text, keeps_key, remembered
 from gateway.ledger.bill import FREE, Bill, bill_for
 from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.money import Micros
@@ -104,6 +104,30 @@ def _generated(
         error=None if error is None else error_to_text(error),
     )
     return Conclusion(settlement, reply if error is None else error)
+
+
+def trailed(asked: Reservation, came_to: Reply | GatewayError, moment: Millis, *, prompts: bool) -> Settlement:
+    """Settle the row of a request whose answer another's generation was: it cost nothing, whatever that came to."""
+    if isinstance(came_to, GatewayError):
+        kept_error = remembered(came_to, prompts=prompts)
+        return Settlement(
+            id=asked.id,
+            tenant_id=asked.tenant_id,
+            bill=FREE,
+            settled_at=moment,
+            failure=str(kept_error),
+            error=error_to_text(kept_error),
+            frees_key=not keeps_key(came_to),
+        )
+    return Settlement(
+        id=asked.id,
+        tenant_id=asked.tenant_id,
+        bill=Bill("exact", 0),
+        settled_at=moment,
+        answered_model=came_to.model,
+        provider=came_to.provider,
+        reply=to_text(came_to, prompts=prompts),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The record is the generation's row. https://datatracker.ietf.org/doc/draft-ietf-
 import asyncio
 import time
 
-from gateway.errors import KeyReused, NotFound, StillRunning, UpstreamFailed, UpstreamSilent
+from gateway.errors import GatewayError, KeyReused, NotFound, StillRunning, UpstreamFailed, UpstreamSilent
 from gateway.flow.reply import Reply, from_text
 from gateway.flow.told import error_from_text
 from gateway.ledger.find import Found
@@ -33,14 +33,22 @@ async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) ->
     if found.state == "unknown":
         text = "The outcome of the first request is unknown; a new Idempotency-Key would pay anew"
         raise UpstreamSilent(text, headers=headers)
-    if found.error is not None:
-        raise error_from_text(found.error, headers)
     if found.reply is None:
-        raise UpstreamFailed("The first request was ended by hand", headers=headers)
+        raise failure(found, headers)
     reply = from_text(found.reply, found.id, "replayed")
     if not reply.images:
         raise NotFound("The images of the first request were not kept", headers=headers)
     return reply
+
+
+def failure(found: Found, headers: dict[str, str]) -> GatewayError:
+    """Return what a generation that has ended without a reply ended in."""
+    if found.state == "unknown":
+        text = "The outcome of the generation is unknown: it may have been billed, and is not tried again"
+        return UpstreamSilent(text, headers=headers)
+    if found.error is not None:
+        return error_from_text(found.error, headers)
+    return UpstreamFailed("The generation was ended by hand", headers=headers)
 
 
 async def ended(ledger: Ledger, found: Found, wait: float) -> Found:

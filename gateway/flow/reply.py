@@ -1,5 +1,6 @@
 """The reply: what a caller gets for a generation, before links are made of its images."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -59,6 +60,15 @@ class Reply:
     def pending(self) -> bool:
         """Whether an image that should be kept is not."""
         return any(isinstance(image, PassedImage) for image in self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What an asynchronous caller gets: the generation is accounted for, and found by its id."""
+
+    generation_id: str
+    work: "asyncio.Task[Any] | None" = None
+    """What goes on in this process for it; None if an earlier request began it."""
 
 
 def to_text(reply: Reply, *, prompts: bool) -> str:

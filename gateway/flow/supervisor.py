@@ -9,7 +9,9 @@ import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.errors import Unavailable, UpstreamLost
+import structlog
+
+from gateway.errors import GatewayError, Unavailable, UpstreamLost
 from gateway.metrics import Metrics
 
 Result = TypeVar("Result")
@@ -38,15 +40,19 @@ class Supervisor:
             seconds = random.randint(1, LONGEST_RETRY)  # noqa: S311 -- spreads callers, guards nothing
             raise Unavailable("Too many generations are running", retry_after=seconds)
 
-    async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do the work to its end and return its result. Cancelling the caller does not cancel the work.
-
-        Raises UpstreamLost if draining did not wait for it.
-        """
+    def start(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
+        """Own the work, which is done to its end whether or not anybody waits for its result."""
         task = asyncio.create_task(work, name="generation")
         self._tasks.add(task)
         self._metrics.in_flight.inc()
         task.add_done_callback(self._ended)
+        return task
+
+    async def result(self, task: "asyncio.Task[Result]") -> Result:
+        """Return what the work came to. Cancelling the caller does not cancel the work.
+
+        Raises UpstreamLost if draining did not wait for it.
+        """
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -69,5 +75,8 @@ class Supervisor:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         self._metrics.in_flight.dec()
-        if not task.cancelled():
-            task.exception()  # its caller may have left; asyncio shall not complain that nobody looked
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, GatewayError):  # its caller may have left: then nobody looks
+            structlog.get_logger("flow").error("bug in a generation", exc_info=error)

@@ -6,6 +6,8 @@ import orjson
 
 from gateway.errors import (
     GatewayError,
+    OverBudget,
+    RateLimited,
     RefusedByUpstream,
     Unavailable,
     UpstreamBusy,
@@ -20,6 +22,8 @@ from gateway.money import Micros
 _ERRORS: dict[str, type[GatewayError]] = {
     kind.__name__: kind
     for kind in (
+        OverBudget,
+        RateLimited,
         RefusedByUpstream,
         Unavailable,
         UpstreamBusy,

@@ -34,7 +34,8 @@ def test_a_settled_generation_shows_its_reply(both: Pair) -> None:
     assert (shown.status_code, shown.headers["cache-control"]) == (200, "private, no-store")
     assert "retry-after" not in shown.headers
     seen = shown.json()
-    assert seen.keys() == {"id", "state", "created_at", "model", "cost_yuan", "reply"}
+    assert seen.keys() == {"id", "state", "created_at", "model", "cost_yuan", "reply", "error"}
+    assert seen["error"] is None
     assert (seen["id"], seen["state"]) == (answer.headers["x-generation-id"], "settled")
     assert (seen["model"], seen["cost_yuan"]) == ("flux-2-pro", "0.040000")
     assert seen["reply"].keys() == answer.json().keys()
@@ -105,6 +106,9 @@ def test_a_failed_generation_shows_how_it_ended(
     assert answer.status_code == status
     seen = show(both, answer.headers["x-generation-id"]).json()
     assert (seen["state"], seen["cost_yuan"], seen["reply"]) == (state, cost, None)
+    assert (seen["error"]["code"], seen["error"]["status"]) == (-1, status)
+    if state != "unknown":
+        assert seen["error"]["msg"] == answer.json()["msg"]
 
 
 def test_an_idempotency_key_of_an_unknown_outcome_never_pays_again(both: Pair) -> None:

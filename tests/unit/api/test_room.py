@@ -77,3 +77,23 @@ def test_a_growing_body_counts_once() -> None:
             assert hold.size == 10 * MIB
 
     asyncio.run(story())
+
+
+def test_what_is_answered_before_its_end_holds_on() -> None:
+    """A request that is answered while its work goes on gives its bytes back when the work has ended."""
+
+    async def story() -> None:
+        room, end = BodyRoom(10 * MIB), asyncio.Event()
+        work = asyncio.create_task(end.wait())
+        async with room.hold() as hold:
+            await hold.grow(8 * MIB)
+            hold.until(work)
+        async with room.hold() as another:
+            waiting = asyncio.create_task(another.grow(8 * MIB))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            end.set()
+            await waiting
+
+    asyncio.run(story())

@@ -26,7 +26,7 @@ def test_a_caller_who_leaves_does_not_stop_the_work() -> None:
             await released.wait()
             done.set()
 
-        caller = asyncio.create_task(supervisor.run(work()))
+        caller = asyncio.create_task(supervisor.result(supervisor.start(work())))
         await asyncio.sleep(0)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -50,7 +50,7 @@ def test_draining_refuses_new_work_and_gives_up_what_is_late() -> None:
             finally:
                 cleaned.set()
 
-        caller = asyncio.create_task(supervisor.run(work()))
+        caller = asyncio.create_task(supervisor.result(supervisor.start(work())))
         await asyncio.sleep(0)
         assert await supervisor.drain(0) == 1
         assert cleaned.is_set()
@@ -72,7 +72,7 @@ def test_there_is_room_for_so_much_work_and_no_more() -> None:
             await released.wait()
             raise ValueError("as it happens")
 
-        callers = [asyncio.create_task(supervisor.run(work())) for _ in range(2)]
+        callers = [asyncio.create_task(supervisor.result(supervisor.start(work()))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable) as refused:
             supervisor.admit()
