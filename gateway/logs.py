@@ -1,5 +1,9 @@
-"""Logs: one event a line on standard error, as JSON or as text for people. Importing this configures nothing."""
+"""Logs: one event a line on standard error, as JSON or as text for people. Importing this configures nothing.
 
+A line that cannot be written, since the disk of the log is full or its reader has gone, is lost and costs nothing else.
+"""
+
+import io
 import logging
 import sys
 from typing import Literal, TypeAlias
@@ -10,6 +14,17 @@ import structlog
 LogFormat: TypeAlias = Literal["json", "console"]
 
 
+class Lossy(io.FileIO):
+    """A file that takes for written what cannot be: no request fails for want of a log. It buffers nothing."""
+
+    def write(self, line: bytes) -> int:  # type: ignore[override]  # a log has lines, not any buffer
+        """Write a line, or lose it."""
+        try:
+            return super().write(line)
+        except OSError:
+            return len(line)
+
+
 def configure(level: str, log_format: LogFormat) -> None:
     """Set up structlog, and the standard library's loggers (uvicorn's among them) behind the same renderer."""
     shared: list[structlog.typing.Processor] = [
@@ -17,12 +32,13 @@ def configure(level: str, log_format: LogFormat) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    stream = Lossy(sys.stderr.fileno(), "wb", closefd=False)
     structlog.configure(
         processors=[*shared, *_render(log_format, to_bytes=True)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
+        logger_factory=structlog.BytesLoggerFactory(stream)
         if log_format == "json"
-        else structlog.PrintLoggerFactory(sys.stderr),
+        else structlog.PrintLoggerFactory(io.TextIOWrapper(stream, encoding="utf-8", write_through=True)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -12,7 +12,7 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"),
 def metrics_of_the_gateway() -> set[str]:
     """Return the name of every series that the gateway may show."""
     registry = CollectorRegistry()
-    Metrics(registry)
+    assert Metrics(registry).redis_up is not None  # made where there is a Redis
     return {family.name + suffix for family in registry.collect() for suffix in _SUFFIXES[family.type]}
 
 
