@@ -27,7 +27,7 @@ from gateway.api.usage import UsageRoute
 from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
 from gateway.clock import Calendar
-from gateway.data_dir import IMAGES, JOURNAL, database_of, migrate_embedded, secrets_of
+from gateway.data_dir import IMAGES, JOURNAL, SPOOL, database_of, migrate_embedded, secrets_of
 from gateway.database.engine import Database
 from gateway.errors import GatewayError, Misconfigured
 from gateway.flow.attempt import Attempts
@@ -36,11 +36,14 @@ from gateway.flow.decided_watch import DecidedWatch
 from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
 from gateway.flow.references import References
+from gateway.flow.spool_watch import SpoolWatch
 from gateway.flow.supervisor import Supervisor
 from gateway.guard import Guard
 from gateway.ids import new_id
 from gateway.images.fetch import Fetcher
 from gateway.images.links import Links
+from gateway.images.spool import Spool
+from gateway.images.spooled import SpooledStore
 from gateway.images.store import Store
 from gateway.images.stores import open_store
 from gateway.ledger.journal import Journal
@@ -85,7 +88,7 @@ class Gateway:
     decided: DecidedWatch
     supervisor: Supervisor
     catalog: CatalogFile
-    store: Store | None
+    store: SpooledStore | None
     fetcher: Fetcher
     upstream: Upstream
     redis: RedisLink | None
@@ -117,14 +120,17 @@ class Gateway:
             await self.ledger.open()
             self.metrics.tenants.name_oldest(await self.database.read(lambda sql: oldest_tenants(sql, TENANTS_NAMED)))
             stack.push_async_callback(self.savings.close)
-            for work in (
+            works = [
                 self.ledger.run(),
                 self.savings.run(),
                 self.catalog.watch(),
                 watch_loop(self.metrics),
                 self.budgets.run(),
                 self.decided.run(),
-            ):
+            ]
+            if self.store is not None:
+                works.append(SpoolWatch(self.store, self.ledger).run())
+            for work in works:
                 task = asyncio.create_task(_never_ending(work, crashed))
                 stack.push_async_callback(_cancel, task)
             yield
@@ -149,7 +155,7 @@ def build(settings: Settings) -> Gateway:
     pepper = Pepper(secrets)
     directory = Directory(database, pepper)
     links = Links(settings.link_base, secrets, LINK_SECONDS)
-    store = store_of(settings)
+    store = store_of(settings, metrics)
     fetcher = Fetcher(Guard(settings.fetch_allow))
     upstream = upstream_of(settings, metrics)
     supervisor = Supervisor(metrics)
@@ -176,7 +182,7 @@ def build(settings: Settings) -> Gateway:
             metrics=metrics,
         )
     )
-    renderer = Renderer(links, store)
+    renderer = Renderer(links, store, alone=settings.replicas == 1)
     who = Who(directory, AddressLimiter())
     room = BodyRoom()
     reports = Reports(database)
@@ -186,8 +192,8 @@ def build(settings: Settings) -> Gateway:
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
-        ImagesRoute(links, store),
-        HealthRoute(probes(database, redis, store), supervisor),
+        ImagesRoute(links, store, ledger),
+        HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),
         AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports),
     )
@@ -224,10 +230,15 @@ def _application(generate: GenerateRoute, *routes: Resource) -> Edge:
     return Edge(app, {path: generate})
 
 
-def store_of(settings: Settings) -> Store | None:
-    """Describe the store that the settings name; contacts nothing. Raises Misconfigured."""
+def store_of(settings: Settings, metrics: Metrics) -> SpooledStore | None:
+    """Describe the store that the settings name, with its spool; contacts nothing. Raises Misconfigured."""
     if settings.storage_url == "none":
         return None
+    spool = Spool(settings.data_dir / SPOOL, settings.spool_mib << 20, metrics)
+    return SpooledStore(_store_behind(settings), spool, processes=settings.workers)
+
+
+def _store_behind(settings: Settings) -> Store:
     if settings.storage_url is None:
         return open_store((settings.data_dir / IMAGES).absolute().as_uri(), settings.cloud)
     try:

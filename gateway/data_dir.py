@@ -16,6 +16,7 @@ DATABASE = "gateway.sqlite3"
 IMAGES = "images"
 JOURNAL = "journal"
 LOCK = "lock"
+SPOOL = "spool"
 SECRET = "secret"  # noqa: S105 -- the name of a file
 
 

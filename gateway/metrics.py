@@ -124,7 +124,10 @@ class Metrics:
             "gateway_spool_images",
             "Images in the local spool, waiting for the store.",
             registry=registry,
-            multiprocess_mode="livesum",
+            multiprocess_mode="livemostrecent",
+        )
+        self.spool_bytes = Gauge(
+            "gateway_spool_bytes", "Bytes of these images.", registry=registry, multiprocess_mode="livemostrecent"
         )
         self.unusable_costs = Counter(
             "gateway_unusable_costs_total",

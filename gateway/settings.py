@@ -43,7 +43,7 @@ class Settings(BaseModel):
         (), description="One or more upstream keys, comma-separated, each an account. Required by `serve`."
     )
     upstream_timeout: float = Field(180, gt=0, le=3600, description="Seconds for one generation, all attempts.")
-    data_dir: Path = Field(Path("var"), description="Embedded database, images, journal, generated secret.")
+    data_dir: Path = Field(Path("var"), description="Embedded database, images, spool, journal, secret.")
     database_url: DatabaseUrl | None = Field(
         None, repr=False, description="`postgresql://…`; SQLite in the data directory if not set."
     )
@@ -56,6 +56,12 @@ class Settings(BaseModel):
         None,
         description="Where images are kept: `file:///…`, `s3://bucket/prefix`, `gs://…`, `az://…`, or `none`; "
         "a directory in the data directory if not set. Credentials by each cloud's usual variables.",
+    )
+    spool_mib: int = Field(
+        2048,
+        ge=64,
+        le=1 << 20,
+        description="MiB of images that may wait in the data directory while the store is away; then 503.",
     )
     public_url: HttpUrl | None = Field(
         None, description="What links are made with; `http://{host}:{port}` if not set. Required on a wildcard host."

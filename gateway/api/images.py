@@ -11,9 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway import clock
-from gateway.errors import Forbidden, MethodNotAllowed, NotFound, RangeNotSatisfiable, Unavailable
+from gateway.errors import (
+    Forbidden,
+    LedgerUnavailable,
+    MethodNotAllowed,
+    NotFound,
+    RangeNotSatisfiable,
+    Unavailable,
+)
 from gateway.images.links import LinkInvalid, Links
+from gateway.images.spooled import on_its_way
 from gateway.images.store import Store, StoredImage, StoreUnavailable
+from gateway.ledger.ledger import Ledger
 
 SAFE_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -34,6 +43,7 @@ class ImagesRoute:
 
     links: Links
     store: Store | None
+    ledger: Ledger
 
     def router(self) -> APIRouter:
         """Return the route."""
@@ -51,14 +61,7 @@ class ImagesRoute:
             self.links.check(name, query.get("e"), query.get("s"), clock.now())
         except LinkInvalid as error:
             raise Forbidden("The link is invalid or expired", detail=str(error), headers=SAFE_HEADERS) from None
-        try:
-            image = None if self.store is None else await self.store.open(name)
-        except StoreUnavailable as error:
-            raise Unavailable(
-                "The image store is temporarily unavailable", detail=str(error), headers=SAFE_HEADERS
-            ) from error
-        if image is None:
-            raise NotFound("There is no such image", headers=SAFE_HEADERS)
+        image = await self._kept(name)
         seconds = max(0, int(query["e"]) - clock.now() // 1000)
         headers = SAFE_HEADERS | {
             "ETag": image.name.etag,
@@ -68,6 +71,21 @@ class ImagesRoute:
         if _matches(request.headers.get("if-none-match"), image.name.etag):
             return Response(status_code=304, headers=headers)
         return _serve(request, image, headers)
+
+    async def _kept(self, name: str) -> StoredImage:
+        """Find an image. One that is kept, but cannot be had now, is never said not to be there."""
+        try:
+            image = None if self.store is None else await self.store.open(name)
+            if image is not None:
+                return image
+            record = await self.ledger.image(name)
+        except (StoreUnavailable, LedgerUnavailable) as error:
+            raise Unavailable(
+                "The image store is temporarily unavailable", detail=str(error), headers=SAFE_HEADERS
+            ) from error
+        if record is not None and on_its_way(record.created_at, clock.now()):
+            raise Unavailable("The image is on its way to the store", headers=SAFE_HEADERS)
+        raise NotFound("There is no such image", headers=SAFE_HEADERS)
 
     async def preflight(self, name: str) -> Response:
         """Let a page ask for a range of an image."""

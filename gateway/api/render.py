@@ -1,6 +1,6 @@
 """A reply in the contract's form: fresh links, or bytes, in the form that was asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,17 +11,24 @@ from gateway import clock
 from gateway.errors import Unavailable
 from gateway.flow.reply import KeptImage, PassedImage, Reply, ReplyImage
 from gateway.images.links import Links
-from gateway.images.store import Store, StoreUnavailable
+from gateway.images.spooled import SpooledStore
+from gateway.images.store import StoreUnavailable
 from gateway.money import format_yuan, json_yuan
 from gateway.tenants.policy import ImageFormat
 
 
 class Renderer:
-    """Makes answers of replies."""
+    """Makes answers of replies.
 
-    def __init__(self, links: Links, store: Store | None) -> None:
+    A link to an image that is on its way to the store works on this host alone: with others beside it, the first reply
+    has such an image as upstream sent it, which works everywhere.
+    """
+
+    def __init__(self, links: Links, store: SpooledStore | None, *, alone: bool) -> None:
+        """Take what links and bytes are made of; `alone` says that no other host answers for this one."""
         self._links = links
         self._store = store
+        self._alone = alone
 
     async def success(
         self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str]
@@ -35,9 +42,14 @@ class Renderer:
         }
         if reply.origin == "replayed":
             said["Idempotent-Replayed"] = "true"
-        if self._store is not None and reply.pending:
-            said["X-Image-Kept"] = "no"
+        said |= self.kept(reply.images)
         return Response(content, media_type="application/json", headers=said | dict(headers))
+
+    def kept(self, images: Sequence[ReplyImage]) -> dict[str, str]:
+        """Return the header that says so if images are not in the store: not kept at all, or on their way there."""
+        if self._store is not None and any(isinstance(image, PassedImage) for image in images):
+            return {"X-Image-Kept": "no"}
+        return {"X-Image-Kept": "pending"} if any(map(self._pending, images)) else {}
 
     async def envelope(self, reply: Reply, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
         """Write a reply as `{code, data, model, provider, usage}`. Raises Unavailable like `success`."""
@@ -57,10 +69,21 @@ class Renderer:
         if isinstance(image, PassedImage):
             return _in_form(image.kind, image.image, image.media_type, image.revised_prompt)
         if image_format == "url" or (image_format == "upstream" and image.kind == "url"):
-            link = self._links.make(image.name, clock.now(), link_ttl)
-            return _in_form("url", link, None, image.revised_prompt)
+            link = self._link(image, link_ttl)
+            if link is not None:
+                return _in_form("url", link, None, image.revised_prompt)
         text = pybase64.b64encode(await self._content(image)).decode()
         return _in_form("base64", text, image.media_type, None)
+
+    def _link(self, image: KeptImage, link_ttl: int | None) -> str | None:
+        """Return a link that works; None if the bytes are at hand and there is none that works everywhere."""
+        if self._alone or image.content is None or not self._pending(image):
+            return self._links.make(image.name, clock.now(), link_ttl)
+        return image.link
+
+    def _pending(self, image: ReplyImage) -> bool:
+        """Whether an image is on its way to the store."""
+        return isinstance(image, KeptImage) and self._store is not None and self._store.pending(image.name)
 
     async def _content(self, image: KeptImage) -> bytes:
         if image.content is not None:

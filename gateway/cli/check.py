@@ -37,7 +37,7 @@ def check_config(
     except CatalogFault as fault:
         faults.extend(fault.faults)
     try:
-        store_of(configured)
+        store_of(configured, Metrics(CollectorRegistry()))
     except Misconfigured as fault:
         faults.extend(fault.faults)
     if contact and not faults:
@@ -77,7 +77,8 @@ async def _tried(configured: Settings) -> AsyncIterator[str]:
         yield f"GATEWAY_DATABASE_URL: {error}"
     finally:
         await database.close()
-    store = store_of(configured)
+    metrics = Metrics(CollectorRegistry())
+    store = store_of(configured, metrics)
     if store is not None:
         try:
             await store.check()
@@ -86,7 +87,7 @@ async def _tried(configured: Settings) -> AsyncIterator[str]:
             yield f"GATEWAY_STORAGE_URL: images cannot be kept: {error}"
         finally:
             await store.close()
-    upstream = upstream_of(configured, Metrics(CollectorRegistry()))
+    upstream = upstream_of(configured, metrics)
     try:
         fault = await upstream.check()
         if fault is None:

@@ -25,6 +25,10 @@ class Attempts:
         self._ledger = ledger
         self._metrics = metrics
 
+    def admit(self, running: int) -> None:
+        """Return if what one more may bring could be kept, beside those that run. Raises Unavailable."""
+        self._keeper.admit(running)
+
     async def make(self, job: Job, asked: Reservation) -> Reply | GatewayError:
         """Make the attempt that is reserved; return what the caller is told.
 

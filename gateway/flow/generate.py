@@ -209,6 +209,7 @@ class Generator:
         """Make it; the caller may leave from here on."""
         try:
             self._parts.supervisor.admit()
+            self._parts.attempts.admit(self._parts.supervisor.running)
         except Unavailable:
             if lead is not None:
                 await self._parts.flights.finish(lead, None, job.call.patience)
@@ -263,7 +264,7 @@ class Generator:
 
     async def _store(self, job: Job, reply: Reply) -> None:
         """Store a complete reply for the next one who asks the same."""
-        if not job.covered or job.call.directives.no_store or reply.pending or reply.images_failed:
+        if not job.covered or job.call.directives.no_store or reply.passed or reply.images_failed:
             return
         entry = Entry(to_text(reply, prompts=job.prompts), reply.generation_id, clock.now(), reply.cost)
         seconds = lifetime(job.caller.policy.cache_ttl, None)

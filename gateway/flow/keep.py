@@ -1,7 +1,7 @@
 """From upstream's answer to kept images: decode or fetch, look at the bytes, store; a few at a time.
 
 An image that cannot be had (its link is dead, its bytes are no image) counts as failed; it was billed all the same.
-An image that cannot be stored is still given to the caller, as upstream sent it: it has been paid for.
+An image that can neither be stored nor spooled is still given to the caller, as upstream sent it: it has been paid for.
 """
 
 import asyncio
@@ -13,11 +13,13 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from gateway.errors import Unavailable
 from gateway.flow.reply import KeptImage, PassedImage, ReplyImage
 from gateway.images.decode import decode_base64
 from gateway.images.fetch import Fetcher, FetchFailed
 from gateway.images.inspect import NotAnImage, inspect
-from gateway.images.store import Store, StoreUnavailable, image_name
+from gateway.images.spooled import SpooledStore
+from gateway.images.store import StoreUnavailable, image_name
 from gateway.metrics import Metrics
 from gateway.upstream.envelope import ReturnedImage
 
@@ -25,6 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 AT_ONCE = 4
+
+ROOM_SECONDS = 10
+"""What callers are told to wait when there is no room for what they ask for: as long as between two tries to store."""
 
 _INLINE = 64 * 1024
 """Below this many bytes a hop to a thread costs more than the work."""
@@ -48,11 +53,16 @@ NOT_YET_KEPT = Kept((), 0, 0.0, unfinished=True)
 class Keeper:
     """Keeps images. Without a store it passes them on as they came."""
 
-    def __init__(self, store: Store | None, fetcher: Fetcher, metrics: Metrics) -> None:
+    def __init__(self, store: SpooledStore | None, fetcher: Fetcher, metrics: Metrics) -> None:
         self._store = store
         self._fetcher = fetcher
         self._metrics = metrics
         self._log = structlog.get_logger("keep")
+
+    def admit(self, running: int) -> None:
+        """Return if what one more generation may bring could be kept. Raises Unavailable: the spool is full, say."""
+        if self._store is not None and not self._store.has_room(running):
+            raise Unavailable("Images cannot be kept at the moment", retry_after=ROOM_SECONDS)
 
     async def keep(self, images: Sequence[ReturnedImage], generation_id: str) -> Kept:
         """Keep what can be kept of these images, in their order."""
@@ -72,7 +82,7 @@ class Keeper:
         return Kept(kept, len(images) - len(kept), max((seconds for _, seconds in results), default=0.0))
 
     async def _keep_one(
-        self, store: Store, image: ReturnedImage, generation_id: str, begun: float
+        self, store: SpooledStore, image: ReturnedImage, generation_id: str, begun: float
     ) -> tuple[ReplyImage | None, float]:
         fetched = 0.0
         try:
@@ -125,6 +135,7 @@ def _describe(image: ReturnedImage, content: bytes) -> KeptImage:
         sha256=hashlib.sha256(content).hexdigest(),
         revised_prompt=image.revised_prompt,
         content=content,
+        link=image.image if image.kind == "url" else None,
     )
 
 

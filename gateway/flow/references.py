@@ -18,6 +18,7 @@ from gateway.errors import InvalidRequest, Unavailable
 from gateway.flow.call import Room
 from gateway.images.inspect import inspect
 from gateway.images.links import Links
+from gateway.images.spooled import on_its_way
 from gateway.images.store import Store, StoreUnavailable
 from gateway.ledger.ledger import Ledger
 
@@ -44,10 +45,15 @@ class References:
     async def _kept(self, url: str, field: str, tenant_id: str, room: Room | None) -> ReferenceBytes:
         unknown = InvalidRequest(f"Invalid {field} parameter. The URL must be publicly reachable")
         name = self._links.name_in(url, clock.now())
-        if name is None or self._store is None or await self._ledger.owner_of_image(name) != tenant_id:
+        if name is None or self._store is None:
+            raise unknown
+        record = await self._ledger.image(name)
+        if record is None or record.tenant_id != tenant_id:
             raise unknown
         try:
             image = await self._store.open(name)
+            if image is None and on_its_way(record.created_at, clock.now()):
+                raise Unavailable("The image is on its way to the store", retry_after=5)
             if image is None:
                 raise unknown
             if image.size > MAX_REFERENCE_BYTES:

@@ -15,7 +15,10 @@ ImageKind: TypeAlias = Literal["url", "base64"]
 
 @dataclass(frozen=True, slots=True)
 class KeptImage:
-    """An image whose bytes are in the store. `content` is there while they are still at hand."""
+    """An image whose bytes are in the store, or on their way to it.
+
+    `content`, and `link` if upstream gave one, are there while they are at hand: in the first reply alone.
+    """
 
     kind: ImageKind
     name: str
@@ -26,6 +29,7 @@ class KeptImage:
     sha256: str
     revised_prompt: str | None
     content: bytes | None = field(default=None, repr=False, compare=False)
+    link: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ class Reply:
     origin: Origin = "generated"
 
     @property
-    def pending(self) -> bool:
-        """Whether an image that should be kept is not."""
+    def passed(self) -> bool:
+        """Whether an image is not kept."""
         return any(isinstance(image, PassedImage) for image in self.images)
 
 

@@ -32,6 +32,11 @@ class Supervisor:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.draining = False
 
+    @property
+    def running(self) -> int:
+        """How many generations run."""
+        return len(self._tasks)
+
     def admit(self) -> None:
         """Return if one more generation may begin. Raises Unavailable."""
         if self.draining:

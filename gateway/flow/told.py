@@ -60,7 +60,7 @@ def outcome_to_text(result: Reply | GatewayError, *, prompts: bool) -> str:
     """Write what a reserved generation came to; upstream's words too, if prompts may be kept."""
     if isinstance(result, GatewayError):
         return error_to_text(remembered(result, prompts=prompts))
-    if result.pending:  # others have no bytes of it, and there is no link
+    if result.passed:  # others have no bytes of it, and there is no link
         return error_to_text(Unavailable("The image could not be kept", retry_after=5))
     told = {"reply": to_text(result, prompts=prompts), "id": result.generation_id, "cost": result.cost}
     return orjson.dumps(told).decode()

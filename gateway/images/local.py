@@ -39,6 +39,7 @@ _TROUBLES: Final = {
     errno.EROFS: Trouble.REFUSED,
     errno.ENOENT: Trouble.NO_BUCKET,
     errno.ENOTDIR: Trouble.NO_BUCKET,
+    errno.EEXIST: Trouble.NO_BUCKET,  # something else is in the directory's place
     errno.ELOOP: Trouble.NO_BUCKET,
 }
 
@@ -56,32 +57,32 @@ class LocalStore:
         parsed = parse_name(name)
         if parsed is None:
             raise ValueError(f"not the name of an image: {name!r}")
-        await _in_thread(self._write, parsed, image)
+        await in_thread(self._write, parsed, image)
 
     async def open(self, name: str) -> "LocalImage | None":
         """Find an image by its name."""
         parsed = parse_name(name)
         if parsed is None:
             return None
-        size = await _in_thread(self._size, parsed)
+        size = await in_thread(self._size, parsed)
         return None if size is None else LocalImage(parsed, size, self._directory)
 
     async def delete(self, name: str) -> None:
         """Remove an image, durably."""
         parsed = parse_name(name)
         if parsed is not None:
-            await _in_thread(self._remove, parsed)
+            await in_thread(self._remove, parsed)
 
     async def check(self) -> None:
         """Write, sync and remove a file."""
-        await _in_thread(self._probe)
+        await in_thread(self._probe)
 
     async def sweep(self) -> int:
         """Remove what writers left unfinished when they were killed an hour ago or earlier; return how many files.
 
-        To be called at start. Younger files may be another process's, at work.
+        Younger files may be another process's, at work.
         """
-        return await _in_thread(self._sweep)
+        return await in_thread(self._sweep)
 
     async def close(self) -> None:
         """Nothing is held open between calls."""
@@ -151,7 +152,7 @@ class LocalStore:
     def _sweep(self) -> int:
         swept = 0
         oldest = time.time() - _UNFINISHED_SECONDS
-        for directory in [self._directory, *_subdirectories(self._directory)]:
+        for directory in [self._directory, *subdirectories(self._directory)]:
             with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.endswith(_UNFINISHED) and entry.stat(follow_symlinks=False).st_mtime < oldest:
@@ -172,7 +173,7 @@ class LocalImage:
         """Yield the bytes from `start` up to `end`, one thread hop a piece."""
         end = self.size if end is None else end
         while start < end:
-            piece = await _in_thread(self._piece, start, min(_PIECE, end - start))
+            piece = await in_thread(self._piece, start, min(_PIECE, end - start))
             if not piece:
                 raise StoreUnavailable(Trouble.UNREACHABLE, f"{self.name.text} became shorter")
             start += len(piece)
@@ -183,12 +184,18 @@ class LocalImage:
             return os.pread(image, length, start)
 
 
-async def _in_thread(blocking: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+async def in_thread(blocking: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """Do what blocks in a thread. Raises StoreUnavailable for an OSError."""
     try:
         return await asyncio.to_thread(blocking, *arguments, **named)
     except OSError as error:
-        trouble = _TROUBLES.get(error.errno or 0, Trouble.UNREACHABLE)
-        raise StoreUnavailable(trouble, f"{type(error).__name__}: {error.strerror}") from error
+        raise unavailable(error) from error
+
+
+def unavailable(error: OSError) -> StoreUnavailable:
+    """Say what an error of the system means for a store."""
+    trouble = _TROUBLES.get(error.errno or 0, Trouble.UNREACHABLE)
+    return StoreUnavailable(trouble, f"{type(error).__name__}: {error.strerror}")
 
 
 @contextlib.contextmanager
@@ -234,7 +241,8 @@ def _write_synced(name: str, content: bytes, directory: int) -> None:
         os.close(descriptor)
 
 
-def _subdirectories(directory: Path) -> list[Path]:
+def subdirectories(directory: Path) -> list[Path]:
+    """Return the directories in a directory, which need not be there. Blocks."""
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     return []

@@ -81,6 +81,10 @@ class ObjectStore:
             return None
         return await _answered(obstore.sign_async(self._bucket, "GET", parsed.text, timedelta(seconds=seconds)))
 
+    async def sweep(self) -> int:
+        """Do nothing: parts of an upload that was cut off are hidden, and the bucket's lifecycle rule removes them."""
+        return 0
+
     async def close(self) -> None:
         """Give the library's threads the moment that they need to let go of the interpreter.
 

@@ -111,6 +111,10 @@ class Store(Protocol):
         """Write a few bytes where images go: returns when an image could be kept now."""
         ...
 
+    async def sweep(self) -> int:
+        """Remove what writers left unfinished when they died, an hour ago or earlier; return how many files."""
+        ...
+
     async def close(self) -> None:
         """Let go of the store's resources. Needed before the process ends; nothing may be called after it."""
         ...

@@ -26,6 +26,15 @@ class Found:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """A kept image, as the ledger has it. `sha256` is in hexadecimal."""
+
+    tenant_id: str
+    sha256: str
+    created_at: Millis
+
+
 _COLUMNS = (
     generations.c.id,
     generations.c.tenant_id,
@@ -41,7 +50,7 @@ _BY_ID = select(*_COLUMNS).where(generations.c.id == bindparam("id"))
 _BY_KEY = select(*_COLUMNS).where(
     generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
 )
-_OWNER = select(images.c.tenant_id).where(images.c.name == bindparam("name"))
+_IMAGE = select(images.c.tenant_id, images.c.sha256, images.c.created_at).where(images.c.name == bindparam("name"))
 
 
 def is_repeat() -> ColumnElement[bool]:
@@ -59,10 +68,10 @@ def by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Foun
     return _found(connection.execute(_BY_KEY, {"tenant": tenant_id, "key": idempotency_key}).first())
 
 
-def owner_of_image(connection: Connection, name: str) -> str | None:
-    """Return the id of the tenant that a kept image belongs to."""
-    owner: str | None = connection.scalar(_OWNER, {"name": name})
-    return owner
+def image(connection: Connection, name: str) -> FoundImage | None:
+    """Find a kept image by its name."""
+    row = connection.execute(_IMAGE, {"name": name}).first()
+    return None if row is None else FoundImage(*row)
 
 
 def _found(row: Row[*tuple[Any, ...]] | None) -> Found | None:

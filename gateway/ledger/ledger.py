@@ -13,7 +13,7 @@ from gateway.database.group import GroupCommit
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import processes
 from gateway.ledger.bill import FREE
-from gateway.ledger.find import Found, by_id, by_key, owner_of_image
+from gateway.ledger.find import Found, FoundImage, by_id, by_key, image
 from gateway.ledger.journal import Journal
 from gateway.ledger.records import Abandonment, Admission, Admitted, Repeat, Reservation, Settlement
 from gateway.ledger.reserve import lock_tenants, remember, reserve
@@ -78,9 +78,9 @@ class Ledger:
         """Write down that an idempotency key was answered from an earlier generation. Raises LedgerUnavailable."""
         await self._group.commit(repeat)
 
-    async def owner_of_image(self, name: str) -> str | None:
-        """Return the id of the tenant that a kept image belongs to. Raises LedgerUnavailable."""
-        return await self._database.read(lambda connection: owner_of_image(connection, name))
+    async def image(self, name: str) -> FoundImage | None:
+        """Return what is known of a kept image. Raises LedgerUnavailable."""
+        return await self._database.read(lambda connection: image(connection, name))
 
     async def find(self, generation_id: str) -> Found | None:
         """Return a generation as it is now. Raises LedgerUnavailable."""

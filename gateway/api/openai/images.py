@@ -153,7 +153,7 @@ class OpenAIImages:
             ]
         if all(reply.origin == "replayed" for reply in replies):
             said["Idempotent-Replayed"] = "true"
-        said |= {
+        said |= self.renderer.kept([image for reply in replies for image in reply.images]) | {
             "X-Generation-Id": ", ".join(reply.generation_id for reply in replies),
             "X-Cost-Yuan": format_yuan(cost),
             "Cache-Control": "private, no-store",
