@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from gateway import data_dir
 from gateway.app import Gateway, build
 from gateway.errors import Misconfigured
+from gateway.hidden import hidden_of
 from gateway.life import BACKLOG, Life
 from gateway.logs import configure
 from gateway.parent import Parent
@@ -28,9 +29,9 @@ def serve(settings: Settings) -> int:
     """Serve until told to stop; return the exit status. Raises Misconfigured before anything is listened on."""
     if faults := settings.faults_to_serve():
         raise Misconfigured(faults)
-    configure(settings.log_level, settings.log_format)
     data_dir.prepare(settings.data_dir)
     data_dir.lock(settings.data_dir)
+    configure(settings.log_level, settings.log_format, hidden_of(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if settings.workers == 1:
             return runner.run(serve_alone(build(settings)))
@@ -67,7 +68,7 @@ def work(settings: Settings, listener: int, ready: int, alive: int) -> int:
     A byte goes to `ready` once requests are taken; the end of `alive` says that the parent is gone, and is heeded like
     SIGTERM: nobody else would ever stop the worker.
     """
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, hidden_of(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings, listener, ready, alive))
 

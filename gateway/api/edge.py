@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api.errors import render, render_bug
 from gateway.errors import Unavailable
 from gateway.ids import request_id
+from gateway.trace_context import trace_id_of
 
 _KEY = re.compile(r"igw_[a-z]{2}_\w+")
 
@@ -42,8 +43,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
-        seen = Seen(request_id=request_id(_header(scope, b"x-request-id")))
-        scope.setdefault("state", {})["seen"] = seen
+        seen = scope.setdefault("state", {})["seen"] = _first_seen(scope)
         status, unread = 0, _has_body(scope)
 
         async def receive_to_the_end() -> Message:
@@ -86,6 +86,14 @@ class Edge:
 
     def _way(self, scope: Scope) -> ASGIApp:
         return self._straight.get(scope["path"], self._app) if scope["method"] == "POST" else self._app
+
+
+def _first_seen(scope: Scope) -> Seen:
+    """Say by what a request is found again: its id, and its trace if its caller names one."""
+    seen = Seen(request_id=request_id(_header(scope, b"x-request-id")))
+    if (trace_id := trace_id_of(_header(scope, b"traceparent"))) is not None:
+        seen["trace_id"] = trace_id
+    return seen
 
 
 def _shown(path: str) -> str:

@@ -35,6 +35,9 @@ from gateway.tenants.directory import Caller
 OFF_LOOP = 256 * 1024
 """A body of more bytes is read in a thread, so that it does not stall the event loop."""
 
+LOGGED_PROMPT = 4096
+"""Characters of a prompt that are logged, if its tenant's policy says that it is."""
+
 REMEMBERED = 2048
 """What is read of a body of at most so many bytes is remembered for a while."""
 
@@ -71,6 +74,8 @@ class GenerateRoute:
             return await self._generate(request, seen)
         except GatewayError as error:
             seen.update(outcome=error.outcome, reason=reason(error))
+            if (generation := error.headers.get("X-Generation-Id")) is not None:
+                seen["generation"] = generation
             raise
         except ClientDisconnect:
             # Nobody is left to read it; it is for the log's sake that the request has a status.
@@ -89,11 +94,15 @@ class GenerateRoute:
             ask = await self._ask(request, caller, hold)
             model = self.catalog.current.find(ask.model)
             seen["model"] = None if model is None else model.name
+            if caller.policy.log_prompts:
+                seen["prompt"] = ask.prompt[:LOGGED_PROMPT]
             try:
                 reply = await self.generator.begin(call, caller, ask)
             except GatewayError as error:
                 error.headers.update(call.headers())
                 raise
+            finally:
+                seen.update(call.seen())
             if isinstance(reply, Accepted):
                 seen.update(outcome="accepted", generation=reply.generation_id)
                 if reply.work is not None:

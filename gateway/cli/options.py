@@ -28,6 +28,7 @@ POLICY: Final[Mapping[str, Any]] = {
     "cache": _option("Answer from earlier replies: to asks with a seed, to all, or never.", "|".join(CACHE_MODES)),
     "cache_ttl": _option("Seconds a reply is stored; a day if not given.", "SECONDS"),
     "keep_prompts": _option("Keep prompts in the ledger.", "yes|no"),
+    "log_prompts": _option("Log prompts, from where they cannot be erased; no, if not given.", "yes|no"),
     "link_ttl": _option("Seconds a link works; 7 days if not given.", "SECONDS"),
     "max_body_mb": _option("Largest request body; 224 MB if not given.", "MB"),
     "shadow": _option("Count rates and concurrency without refusing; alone it is yes.", "[yes|no]"),

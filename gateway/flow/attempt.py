@@ -54,6 +54,7 @@ class Attempts:
         if isinstance(booking, Abandonment):
             await self._ledger.abandon(booking)
             return
+        job.call.cost = booking.bill.cost
         if not await self._ledger.settle(booking):
             return
         metrics, tenant, model = self._metrics, job.caller.tenant, job.model
@@ -66,7 +67,9 @@ class Attempts:
                 metrics.images.labels(metrics.tenants.of(tenant), model.name, model.provider, outcome).inc(images)
 
     def _observe(self, job: Job, answered: Answered, kept: Kept) -> None:
-        metrics, took = self._metrics, time.monotonic() - job.began
+        metrics, call, took = self._metrics, job.call, time.monotonic() - job.began
+        call.upstream_seconds = answered.seconds + kept.fetch_seconds
+        call.overhead_seconds = max(0.0, took - call.upstream_seconds)
         metrics.upstream_seconds.labels(job.model.provider).observe(answered.seconds)
         metrics.request_seconds.observe(took)
-        metrics.overhead_seconds.observe(max(0.0, took - answered.seconds - kept.fetch_seconds))
+        metrics.overhead_seconds.observe(call.overhead_seconds)

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from gateway.errors import RateLimited
 from gateway.limits import Verdict, ratelimit_headers
+from gateway.money import Micros, format_yuan
 from gateway.redis_link import Patience
-from gateway.replies import Decision, Directives, cache_headers
+from gateway.replies import Decision, Directives, cache_headers, outcome_of
 
 
 class Room(Protocol):
@@ -48,6 +49,12 @@ class Call:
     """Whether the reply was stored there."""
     collapsed: bool = False
     """Whether it was made for another request."""
+    cost: Micros | None = None
+    """What was billed for it, also where no image came of it; None if nothing was made, or nobody knows."""
+    upstream_seconds: float | None = None
+    """How long upstream took to answer and to give its images; None if it was not asked."""
+    overhead_seconds: float | None = None
+    """What the gateway itself added to that."""
 
     def heed(self, verdict: Verdict) -> None:
         """Remember a limiter's verdict for the headers; raise RateLimited if it is a refusal."""
@@ -68,6 +75,16 @@ class Call:
         if not work.done():
             await asyncio.wait({work}, timeout=max(0.0, until - time.monotonic()))
         return not work.done()
+
+    def seen(self) -> dict[str, object]:
+        """Return what the log line says of how it went; what is not known, or was not, is left out."""
+        said = {
+            "cache": None if self.decision is None else "collapsed" if self.collapsed else outcome_of(self.decision),
+            "cost_yuan": None if self.cost is None else format_yuan(self.cost),
+            "upstream_seconds": None if self.upstream_seconds is None else round(self.upstream_seconds, 6),
+            "overhead_seconds": None if self.overhead_seconds is None else round(self.overhead_seconds, 6),
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
     def headers(self) -> dict[str, str]:
         """Return what every answer that passed the limiter says, success or error, of limits and cache."""

@@ -11,7 +11,7 @@ from gateway.replies.coverage import CacheMode, covers, lifetime
 from gateway.replies.directives import Decision, Directives, Forward, Hit, OnlyIfCached, decide, read_directives
 from gateway.replies.entry import Entry
 from gateway.replies.flight import Flights, Followed, Lead, Overdue, Turn
-from gateway.replies.headers import cache_headers
+from gateway.replies.headers import cache_headers, outcome_of
 from gateway.replies.local_cache import LocalReplies
 from gateway.replies.local_flight import LocalFlights
 from gateway.replies.shared_cache import SharedReplies
@@ -39,5 +39,6 @@ __all__ = [
     "covers",
     "decide",
     "lifetime",
+    "outcome_of",
     "read_directives",
 ]

@@ -7,6 +7,19 @@ from gateway.replies.directives import Decision, Forward, Hit, OnlyIfCached
 _CACHE = "gateway"
 
 
+def outcome_of(decision: Decision) -> str:
+    """Say in a word what was decided: `hit`, or why not."""
+    match decision:
+        case Hit():
+            return "hit"
+        case Forward(why=why):
+            return why
+        case OnlyIfCached():
+            return "only-if-cached"
+        case _:
+            assert_never(decision)
+
+
 def cache_headers(decision: Decision, *, stored: bool = False, collapsed: bool = False) -> dict[str, str]:
     """Render what was decided and what came of it. No `key`: a fingerprint is nobody's business.
 

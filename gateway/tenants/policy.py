@@ -39,6 +39,8 @@ class Policy:
     cache: CacheMode = "seeded"
     cache_ttl: int | None = None
     keep_prompts: bool = True
+    log_prompts: bool = False
+    """A log is copied to places from which nothing can be erased, so keeping prompts does not mean this."""
     link_ttl: int | None = None
     max_body_mb: int | None = None
     shadow: bool = False
@@ -189,6 +191,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "cache": _one_of(CACHE_MODES),
     "cache_ttl": _count(LONGEST_SECONDS),
     "keep_prompts": _switch,
+    "log_prompts": _switch,
     "link_ttl": _count(LONGEST_SECONDS),
     "max_body_mb": _count(LARGEST_BODY_MB),
     "shadow": _switch,

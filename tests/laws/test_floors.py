@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tests.laws.sources import Source, sources
 
 FLOORS = (
-    {"contract", "money", "errors", "clock", "ids", "metrics", "logs", "spreadsheet"},
+    {"contract", "money", "errors", "clock", "ids", "metrics", "logs", "spreadsheet", "trace_context"},
     {"database", "redis_link", "guard", "moments"},
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},
@@ -21,6 +21,7 @@ FLOORS = (
         "parent",
         "life",
         "data_dir",
+        "hidden",
         "protocol",
         "stall",
         "worker_metrics",

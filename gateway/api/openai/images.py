@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway import clock
 from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
-from gateway.api.generate import OFF_LOOP, reason
+from gateway.api.generate import LOGGED_PROMPT, OFF_LOOP, reason
 from gateway.api.openai.ask import ResponseFormat, Wanted, wanted_of
 from gateway.api.openai.form import is_form, read_form
 from gateway.api.preferences import idempotency_key
@@ -82,8 +82,12 @@ class OpenAIImages:
                 wanted = await self._wanted(request, caller, read, hold)
                 model = self.catalog.current.find(wanted.asks[0].model)
                 seen["model"] = None if model is None else model.name
+                if caller.policy.log_prompts:
+                    seen["prompt"] = wanted.asks[0].prompt[:LOGGED_PROMPT]
                 calls = _calls(request, seen["request_id"], hold, wanted.asks)
                 made = await self._made(calls, caller, wanted)
+                if len(calls) == 1:
+                    seen.update(calls[0].seen())
                 outcomes.extend(one.origin if isinstance(one, Reply) else one.outcome for one in made)
                 return await self._rendered(seen, calls, made, wanted, caller)
         except GatewayError as error:

@@ -35,6 +35,7 @@ POLICIES = st.builds(
     models=st.none() | st.lists(st.sampled_from(sorted(MODELS)), min_size=1, unique=True).map(tuple),
     image_format=st.sampled_from(IMAGE_FORMATS),
     keep_prompts=st.booleans(),
+    log_prompts=st.booleans(),
     link_ttl=COUNTS,
     max_body_mb=st.none() | st.integers(1, 1024),
     shadow=st.booleans(),
