@@ -18,6 +18,7 @@ from gateway.api.errors import render_expected, render_framework, render_unexpec
 from gateway.api.generate import GenerateRoute
 from gateway.api.generations import GenerationsRoute
 from gateway.api.health import HealthRoute, probes
+from gateway.api.history import HistoryRoute
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
@@ -192,6 +193,7 @@ def build(settings: Settings) -> Gateway:
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer),
+        HistoryRoute(who, ledger, calendar),
         ImagesRoute(links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),

@@ -14,6 +14,7 @@ from gateway.errors import LedgerUnavailable
 from gateway.ledger import processes
 from gateway.ledger.bill import FREE
 from gateway.ledger.find import Found, FoundImage, by_id, by_key, image
+from gateway.ledger.history import Chosen, Past, history
 from gateway.ledger.journal import Journal
 from gateway.ledger.records import Abandonment, Admission, Admitted, Repeat, Reservation, Settlement
 from gateway.ledger.reserve import lock_tenants, remember, reserve
@@ -89,6 +90,13 @@ class Ledger:
     async def find_by_key(self, tenant_id: str, idempotency_key: str) -> Found | None:
         """Return the generation that an idempotency key belongs to. Raises LedgerUnavailable."""
         return await self._database.read(lambda connection: by_key(connection, tenant_id, idempotency_key))
+
+    async def history(self, chosen: Chosen) -> tuple[Sequence[Past], bool]:
+        """Return a page of a tenant's generations, newest first, and whether there are more.
+
+        Raises LedgerUnavailable.
+        """
+        return await self._database.read(lambda connection: history(connection, chosen))
 
     async def open(self) -> None:
         """Announce this process and give up what gone ones left. Raises LedgerUnavailable."""

@@ -11,6 +11,7 @@ from gateway.money import Micros
 Period: TypeAlias = Literal["day", "month", "total"]
 State: TypeAlias = Literal["reserved", "settled", "released", "unknown"]
 
+STATES: tuple[State, ...] = ("reserved", "settled", "released", "unknown")
 PERIODS: tuple[Period, ...] = ("day", "month", "total")
 
 
