@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.api.admin import AdminRoute
 from gateway.api.edge import Edge
 from gateway.api.errors import render_expected, render_framework, render_unexpected
+from gateway.api.events import Streams
 from gateway.api.generate import GenerateRoute
 from gateway.api.generations import GenerationsRoute
 from gateway.api.health import HealthRoute, probes
@@ -38,6 +39,7 @@ from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
 from gateway.flow.references import References
 from gateway.flow.spool_watch import SpoolWatch
+from gateway.flow.stages import Stages
 from gateway.flow.supervisor import Supervisor
 from gateway.guard import Guard
 from gateway.ids import new_id
@@ -95,6 +97,8 @@ class Gateway:
     redis: RedisLink | None
     limiter: Limiter
     flights: Flights
+    stages: Stages
+    streams: Streams
 
     @asynccontextmanager
     async def opened(self, crashed: Callable[[], None]) -> AsyncIterator[None]:
@@ -128,6 +132,7 @@ class Gateway:
                 watch_loop(self.metrics),
                 self.budgets.run(),
                 self.decided.run(),
+                self.stages.run(),
             ]
             if self.store is not None:
                 works.append(SpoolWatch(self.store, self.ledger).run())
@@ -167,6 +172,7 @@ def build(settings: Settings) -> Gateway:
         else SharedLimiter(redis, metrics, processes=settings.workers * settings.replicas)
     )
     flights: Flights = LocalFlights() if redis is None else SharedFlights(redis, metrics)
+    stages, streams = Stages(ledger), Streams()
     generator = Generator(
         Parts(
             catalog=catalog,
@@ -178,7 +184,14 @@ def build(settings: Settings) -> Gateway:
             supervisor=supervisor,
             ledger=ledger,
             savings=savings,
-            attempts=Attempts(upstream, settings.upstream_timeout, Keeper(store, fetcher, metrics), ledger, metrics),
+            attempts=Attempts(
+                upstream,
+                Keeper(store, fetcher, metrics),
+                ledger,
+                stages,
+                metrics,
+                seconds=settings.upstream_timeout,
+            ),
             keeps=store is not None,
             metrics=metrics,
         )
@@ -192,7 +205,7 @@ def build(settings: Settings) -> Gateway:
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
-        GenerationsRoute(who, ledger, renderer),
+        GenerationsRoute(who, ledger, renderer, stages, streams),
         HistoryRoute(who, ledger, calendar),
         ImagesRoute(links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),
@@ -217,6 +230,8 @@ def build(settings: Settings) -> Gateway:
         redis=redis,
         limiter=limiter,
         flights=flights,
+        stages=stages,
+        streams=streams,
     )
 
 

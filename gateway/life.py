@@ -98,6 +98,7 @@ class Life:
     async def _end(self) -> None:
         """Finish what runs, by the deadline."""
         deadline = time.monotonic() + self._gateway.settings.upstream_timeout + GRACE_SECONDS
+        self._gateway.streams.closing = True
         if self._leaving:
             await self._empty(deadline)
         # Requests that only wait, for another process's generation say, are finished too; new ones are refused.

@@ -1,4 +1,4 @@
-"""`GET /generations/{id}`: what became of a generation, for the tenant that asked for it."""
+"""`GET /generations/{id}`, and its `/events`: what becomes of a generation, for the tenant that asked for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import clock
+from gateway.api.events import Streams, Subject, seen_until, stream
 from gateway.api.preferences import image_format
 from gateway.api.render import Renderer
 from gateway.api.who import Who
 from gateway.errors import InvalidRequest, NotFound
 from gateway.flow.repeat import RETRY_SECONDS, ended, failure
 from gateway.flow.reply import from_text
+from gateway.flow.stages import Stages
 from gateway.ledger.find import Found
 from gateway.ledger.ledger import Ledger
 from gateway.money import format_yuan
+from gateway.tenants.directory import Caller
 
 LONGEST_WAIT = 60
 
@@ -29,6 +32,8 @@ class GenerationsRoute:
     who: Who
     ledger: Ledger
     renderer: Renderer
+    stages: Stages
+    streams: Streams
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -36,23 +41,46 @@ class GenerationsRoute:
         router.add_api_route(
             "/generations/{generation_id}", self.generation, methods=["GET", "HEAD"], response_model=None
         )
+        router.add_api_route("/generations/{generation_id}/events", self.events, methods=["GET"], response_model=None)
         return router
 
     async def generation(self, request: Request, generation_id: str) -> Response:
         """Show a generation; `?wait=N` waits at most so many seconds for it to end."""
         caller = await self.who.calls(request)
         wait = _wait(request.query_params.get("wait"))
+        found = await ended(self.ledger, await self._own(caller, generation_id), wait)
+        headers = {"Cache-Control": "private, no-store"}
+        if found.state == "reserved":
+            headers["Retry-After"] = str(RETRY_SECONDS)
+        shown = await self._shown(found, caller, request)
+        return Response(orjson.dumps(shown), media_type="application/json", headers=headers)
+
+    async def events(self, request: Request, generation_id: str) -> Response:
+        """Tell the stages of a generation as they come, and show it at its end."""
+        caller = await self.who.calls(request)
+        found = await self._own(caller, generation_id)
+        image_format(request, caller.policy.image_format)  # refused now rather than at the end
+
+        async def end() -> dict[str, Any]:
+            return await self._shown(await self._own(caller, generation_id), caller, request)
+
+        return stream(Subject(found.id, found.tenant_id, end), seen_until(request), self.stages, self.streams)
+
+    async def _own(self, caller: Caller, generation_id: str) -> Found:
+        """Find a generation that the caller may see. Raises NotFound, LedgerUnavailable."""
         found = await self.ledger.find(generation_id)
         if found is None or found.tenant_id != caller.tenant_id:
             raise NotFound("There is no such generation")
-        found = await ended(self.ledger, found, wait)
+        return found
+
+    async def _shown(self, found: Found, caller: Caller, request: Request) -> dict[str, Any]:
         reply = None
         if found.reply is not None:
             wanted = image_format(request, caller.policy.image_format)
             reply = await self.renderer.envelope(
                 from_text(found.reply, found.id, "replayed"), wanted, caller.policy.link_ttl
             )
-        shown = {
+        return {
             "id": found.id,
             "state": found.state,
             "created_at": clock.iso(found.created_at),
@@ -61,10 +89,6 @@ class GenerationsRoute:
             "reply": reply,
             "error": _error(found),
         }
-        headers = {"Cache-Control": "private, no-store"}
-        if found.state == "reserved":
-            headers["Retry-After"] = str(RETRY_SECONDS)
-        return Response(orjson.dumps(shown), media_type="application/json", headers=headers)
 
 
 def _error(found: Found) -> dict[str, Any] | None:

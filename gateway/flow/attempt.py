@@ -8,6 +8,7 @@ from gateway.flow.job import Job
 from gateway.flow.keep import NOT_YET_KEPT, NOTHING_KEPT, Keeper, Kept
 from gateway.flow.outcome import conclude
 from gateway.flow.reply import Reply
+from gateway.flow.stages import Stages
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.metrics import Metrics
@@ -18,11 +19,14 @@ from gateway.upstream.client import Answered, Upstream
 class Attempts:
     """Makes attempts, of at most `seconds` at upstream each."""
 
-    def __init__(self, upstream: Upstream, seconds: float, keeper: Keeper, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(
+        self, upstream: Upstream, keeper: Keeper, ledger: Ledger, stages: Stages, metrics: Metrics, *, seconds: float
+    ) -> None:
         self._upstream = upstream
         self._seconds = seconds
         self._keeper = keeper
         self._ledger = ledger
+        self._stages = stages
         self._metrics = metrics
 
     def admit(self, running: int) -> None:
@@ -36,16 +40,21 @@ class Attempts:
         """
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
         try:
+            self._stages.enter(job.id, "generating")
             answered = await self._upstream.generate(job.ask.wire(), time.monotonic() + self._seconds)
             conclusion = conclude(asked, answered, NOT_YET_KEPT, clock.now(), prompts=job.prompts)
             booking = conclusion.booking
             kept = NOTHING_KEPT
             if isinstance(answered.answer, Generated):
+                self._stages.enter(job.id, "keeping")
                 kept = await self._keeper.keep(answered.answer.images, asked.id)
                 conclusion = conclude(asked, answered, kept, clock.now(), prompts=job.prompts)
                 booking = conclusion.booking
         finally:
-            await self._book(job, booking)
+            try:
+                await self._book(job, booking)
+            finally:
+                self._stages.leave(job.id)
         self._observe(job, answered, kept)
         return conclusion.result
 

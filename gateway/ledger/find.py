@@ -1,11 +1,13 @@
 """Finding a generation: by its id, or by its tenant's idempotency key."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select
 
 from gateway.clock import Millis
+from gateway.database.prepared import ByKey
 from gateway.database.tables import generations, images
 from gateway.ledger.records import State
 from gateway.money import Micros
@@ -47,6 +49,7 @@ _COLUMNS = (
     generations.c.error,
 )
 _BY_ID = select(*_COLUMNS).where(generations.c.id == bindparam("id"))
+_STATES = ByKey(select(generations.c.id, generations.c.state), (generations.c.id,))
 _BY_KEY = select(*_COLUMNS).where(
     generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
 )
@@ -61,6 +64,11 @@ def is_repeat() -> ColumnElement[bool]:
 def by_id(connection: Connection, generation_id: str) -> Found | None:
     """Find a generation by its id."""
     return _found(connection.execute(_BY_ID, {"id": generation_id}).first())
+
+
+def states_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, State]:
+    """Return the states of these generations, as far as they exist."""
+    return {row[0]: row[1] for row in _STATES.fetch(connection, [(one,) for one in generation_ids])}
 
 
 def by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Found | None:

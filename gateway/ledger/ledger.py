@@ -13,10 +13,10 @@ from gateway.database.group import GroupCommit
 from gateway.errors import LedgerUnavailable
 from gateway.ledger import processes
 from gateway.ledger.bill import FREE
-from gateway.ledger.find import Found, FoundImage, by_id, by_key, image
+from gateway.ledger.find import Found, FoundImage, by_id, by_key, image, states_of
 from gateway.ledger.history import Chosen, Past, history
 from gateway.ledger.journal import Journal
-from gateway.ledger.records import Abandonment, Admission, Admitted, Repeat, Reservation, Settlement
+from gateway.ledger.records import Abandonment, Admission, Admitted, Repeat, Reservation, Settlement, State
 from gateway.ledger.reserve import lock_tenants, remember, reserve
 from gateway.ledger.settle import abandon, settle
 from gateway.ledger.unknown import settle_overdue
@@ -86,6 +86,10 @@ class Ledger:
     async def find(self, generation_id: str) -> Found | None:
         """Return a generation as it is now. Raises LedgerUnavailable."""
         return await self._database.read(lambda connection: by_id(connection, generation_id))
+
+    async def states(self, generations: Sequence[str]) -> dict[str, State]:
+        """Return the states of these generations, as far as they exist. Raises LedgerUnavailable."""
+        return await self._database.read(lambda connection: states_of(connection, generations))
 
     async def find_by_key(self, tenant_id: str, idempotency_key: str) -> Found | None:
         """Return the generation that an idempotency key belongs to. Raises LedgerUnavailable."""

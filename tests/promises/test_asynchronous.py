@@ -5,10 +5,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
+import httpx
 import pytest
 
 from tests.crowd import Answer, Asking, Line, lines
@@ -117,3 +119,19 @@ def assert_each_ended(ids: list[str], rows: list[dict[str, str]], both: Pair | F
 
 _SETTLED = "SELECT id FROM generations WHERE state = 'settled'"
 _RESERVED = "SELECT id FROM generations WHERE state = 'reserved'"
+
+
+def test_events_are_told_by_every_worker(two_workers: Fleet) -> None:
+    """Whichever of two workers reads, a stream begins with the reservation and ends with the settlement."""
+    readers, headers = 8, {"Authorization": f"Bearer {two_workers.key}"}
+    answer = two_workers.gateway.post(two_workers.key, ASYNC, prompt="told everywhere [delay=2]")
+
+    def read(_: int) -> list[str]:
+        with httpx.Client(base_url=two_workers.gateway.url, trust_env=False, timeout=30) as client:
+            text = client.get(f"{answer.headers['location']}/events", headers=headers).text
+        return [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
+
+    with ThreadPoolExecutor(readers) as pool:
+        told = list(pool.map(read, range(readers)))
+    print(f"{readers} readers over two workers: {dict(Counter(map(' '.join, told)))}")
+    assert {(one[0], one[-1]) for one in told} == {("reserved", "settled")}
