@@ -25,6 +25,7 @@ from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom
+from gateway.api.tokens import TokensRoute
 from gateway.api.usage import UsageRoute
 from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
@@ -62,6 +63,7 @@ from gateway.stall import watch_loop
 from gateway.tenants.administration import oldest_tenants
 from gateway.tenants.directory import Directory
 from gateway.tenants.keys import Pepper
+from gateway.tenants.tokens import keep_swept
 from gateway.upstream.client import Upstream, UpstreamConfig
 
 LINK_SECONDS = 7 * 24 * 3600
@@ -133,6 +135,7 @@ class Gateway:
                 self.budgets.run(),
                 self.decided.run(),
                 self.stages.run(),
+                keep_swept(self.database),
             ]
             if self.store is not None:
                 works.append(SpoolWatch(self.store, self.ledger).run())
@@ -206,6 +209,7 @@ def build(settings: Settings) -> Gateway:
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer, stages, streams),
+        TokensRoute(who, catalog, database, pepper, limiter),
         HistoryRoute(who, ledger, calendar),
         ImagesRoute(links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),

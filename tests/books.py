@@ -15,7 +15,7 @@ from gateway.ids import new_id
 from gateway.ledger.bill import Bill
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Budget, Reservation, Settlement
+from gateway.ledger.records import Budget, Caps, Reservation, Settlement
 
 DAY = "2026-11-22"
 MOMENT = 1_795_305_600_000
@@ -66,6 +66,7 @@ def reservation(
     day: str = DAY,
     idempotency_key: str | None = None,
     created_at: int = MOMENT,
+    caps: Caps | None = None,
 ) -> Reservation:
     """Ask for a generation."""
     return Reservation(
@@ -82,6 +83,7 @@ def reservation(
         created_at=created_at,
         day=day,
         idempotency_key=idempotency_key,
+        caps=caps,
     )
 
 

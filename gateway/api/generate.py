@@ -86,8 +86,7 @@ class GenerateRoute:
                 self.metrics.count_request(seen["tenant"], seen["model"], seen["outcome"])
 
     async def _generate(self, request: Request, seen: Seen) -> Response:
-        caller = await self.who.calls(request)
-        seen.update(tenant=caller.tenant, key=caller.key_id)
+        caller = await self.who.calls(request, tokens=True)
         call, wanted = _call(request, seen["request_id"]), image_format(request, caller.policy.image_format)
         async with self.room.hold() as hold:
             call.room = hold

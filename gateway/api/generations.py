@@ -1,4 +1,4 @@
-"""`GET /generations/{id}`, and its `/events`: what becomes of a generation, for the tenant that asked for it."""
+"""`GET /generations/{id}`, and its `/events`: what becomes of a generation, for whoever asked for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from gateway.api.preferences import image_format
 from gateway.api.render import Renderer
 from gateway.api.who import Who
 from gateway.errors import InvalidRequest, NotFound
+from gateway.flow.ownership import owns
 from gateway.flow.repeat import RETRY_SECONDS, ended, failure
 from gateway.flow.reply import from_text
 from gateway.flow.stages import Stages
@@ -46,7 +47,7 @@ class GenerationsRoute:
 
     async def generation(self, request: Request, generation_id: str) -> Response:
         """Show a generation; `?wait=N` waits at most so many seconds for it to end."""
-        caller = await self.who.calls(request)
+        caller = await self.who.calls(request, tokens=True)
         wait = _wait(request.query_params.get("wait"))
         found = await ended(self.ledger, await self._own(caller, generation_id), wait)
         headers = {"Cache-Control": "private, no-store"}
@@ -57,7 +58,7 @@ class GenerationsRoute:
 
     async def events(self, request: Request, generation_id: str) -> Response:
         """Tell the stages of a generation as they come, and show it at its end."""
-        caller = await self.who.calls(request)
+        caller = await self.who.calls(request, tokens=True)
         found = await self._own(caller, generation_id)
         image_format(request, caller.policy.image_format)  # refused now rather than at the end
 
@@ -69,7 +70,7 @@ class GenerationsRoute:
     async def _own(self, caller: Caller, generation_id: str) -> Found:
         """Find a generation that the caller may see. Raises NotFound, LedgerUnavailable."""
         found = await self.ledger.find(generation_id)
-        if found is None or found.tenant_id != caller.tenant_id:
+        if found is None or not owns(caller, found):
             raise NotFound("There is no such generation")
         return found
 

@@ -32,7 +32,7 @@ class ModelsRoute:
 
     async def models(self, request: Request) -> Response:
         """List the models that this caller may use."""
-        caller = await self.who.calls(request)
+        caller = await self.who.calls(request, tokens=True)
         allowed = caller.policy.models
         offered = self.catalog.current.offered(self.calendar.date(clock.now()))
         shown = [_shown(model) for model in offered if allowed is None or model.name in allowed]

@@ -1,11 +1,12 @@
-"""Who is calling: the key in the Authorization header, and a brake on those who guess one."""
+"""Who is calling: the key or client token in the Authorization header, and a brake on those who guess one."""
 
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.api.edge import Seen
 from gateway.contract import bearer
-from gateway.errors import RateLimited, Unauthorized
+from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.limits import AddressLimiter
 from gateway.tenants.directory import Caller, Directory
 
@@ -17,12 +18,19 @@ class Who:
     directory: Directory
     failures: AddressLimiter
 
-    async def calls(self, request: Request) -> Caller:
-        """Return the caller.
+    async def calls(self, request: Request, *, tokens: bool = False) -> Caller:
+        """Return the caller: with a server key, or if the route takes `tokens`, with a client token too.
 
-        Raises Unauthorized, or RateLimited for an address that failed too often of late: a good key is never refused
-        for it, and no tenant pays for it.
+        Raises Forbidden for a client token elsewhere, Unauthorized, or RateLimited for an address that failed too often
+        of late: a good key is never refused for it, and no tenant pays for it.
         """
+        caller = await self._known(request)
+        _say(request, caller)
+        if caller.token is not None and not tokens:
+            raise Forbidden("Not allowed with a client token")
+        return caller
+
+    async def _known(self, request: Request) -> Caller:
         try:
             return await self.directory.caller(bearer(request.headers.getlist("authorization")))
         except Unauthorized:
@@ -32,3 +40,11 @@ class Who:
                 raise RateLimited("Too many failed authentications", retry_after=wait) from None
             self.failures.failed(address)
             raise
+
+
+def _say(request: Request, caller: Caller) -> None:
+    """Let the log line say who it was."""
+    seen: Seen = request.state.seen
+    seen.update(tenant=caller.tenant, key=caller.key_id)
+    if caller.token is not None:
+        seen["token"] = caller.token.id

@@ -22,6 +22,9 @@ from gateway.tenants.keys import Pepper
 
 Result = TypeVar("Result")
 
+ACTOR = "cli"
+"""Who the audit trail says it was."""
+
 
 def settings() -> Settings:
     """Read the settings from the environment. Raises Misconfigured."""
@@ -53,7 +56,7 @@ def administration(configured: Settings) -> Administration:
     """Return who changes tenants and keys: whoever may run this command."""
     data_dir.prepare(configured.data_dir)
     known = frozenset(model.name for model in load_catalog(configured.catalog).models)
-    return Administration(actor="cli", pepper=Pepper(data_dir.secrets_of(configured)), known_models=known)
+    return Administration(actor=ACTOR, pepper=Pepper(data_dir.secrets_of(configured)), known_models=known)
 
 
 def say(text: str) -> None:

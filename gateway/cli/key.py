@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 import typer
 
 from gateway import clock
-from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.cli.access import ACTOR, administration, in_database, put, put_json, put_table, say, settings
 from gateway.cli.options import takes
 from gateway.clock import Millis
 from gateway.moments import InvalidMoment, parse_end
 from gateway.tenants.administration import list_keys
 from gateway.tenants.policy import KeyPolicy
+from gateway.tenants.tokens import revoke_token, revoke_user
 
 TenantName = Annotated[str, typer.Argument(help="The tenant's name.", metavar="TENANT")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `gateway key list` shows it.", metavar="ID")]
@@ -80,12 +81,26 @@ def rotate(key_id: KeyId) -> None:
     say(f"key {key.id} follows {key_id}, which works for another 24 hours at most")
 
 
-def revoke(key_id: KeyId) -> None:
-    """Refuse a key for good, within 5 seconds."""
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id of a key or of a client token.", metavar="[ID]")] = "",
+    *,
+    tenant: Annotated[str, typer.Option(help="With --user: whose client tokens.", metavar="TENANT")] = "",
+    user: Annotated[str, typer.Option(help="The end user whose client tokens are revoked.", metavar="USER")] = "",
+) -> None:
+    """Refuse a key with all its client tokens, one client token, or those of an end user, for good."""
+    if (key_id != "") == (tenant != "" and user != "") or (tenant == "") != (user == ""):
+        raise typer.BadParameter("give the ID of a key or client token, or both --tenant and --user")
     configured = settings()
-    admin = administration(configured)
-    in_database(lambda connection: admin.revoke_key(connection, key_id), configured)
-    say(f"key {key_id} revoked; refused everywhere within 5 seconds")
+    if user:
+        number = in_database(lambda connection: revoke_user(connection, tenant, user, by=ACTOR), configured)
+        say(f"client tokens of {user} revoked: {number}; refused everywhere within 5 seconds")
+        return
+    if key_id.startswith("tok_"):
+        in_database(lambda connection: revoke_token(connection, key_id, by=ACTOR), configured)
+    else:
+        admin = administration(configured)
+        in_database(lambda connection: admin.revoke_key(connection, key_id), configured)
+    say(f"{key_id} revoked; refused everywhere within 5 seconds")
 
 
 def _end(text: str, zone: ZoneInfo) -> Millis | None:

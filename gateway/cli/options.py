@@ -30,6 +30,7 @@ POLICY: Final[Mapping[str, Any]] = {
     "keep_prompts": _option("Keep prompts in the ledger.", "yes|no"),
     "log_prompts": _option("Log prompts, from where they cannot be erased; no, if not given.", "yes|no"),
     "link_ttl": _option("Seconds a link works; 7 days if not given.", "SECONDS"),
+    "origins": _option("Origins whose pages may call, comma-separated; '' for none.", "ORIGINS"),
     "max_body_mb": _option("Largest request body; 224 MB if not given.", "MB"),
     "shadow": _option("Count rates and concurrency without refusing; alone it is yes.", "[yes|no]"),
 }

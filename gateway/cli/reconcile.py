@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import typer
 from sqlalchemy import Connection
 
-from gateway.cli.access import in_database, put_json, put_table, say, settings, with_database
+from gateway.cli.access import ACTOR, in_database, put_json, put_table, say, settings, with_database
 from gateway.cli.usage import OptionalValues
 from gateway.clock import Millis
 from gateway.database.engine import Database
@@ -16,7 +16,6 @@ from gateway.moments import InvalidMoment, parse_moment
 from gateway.money import InvalidAmount, Micros, format_yuan, parse_yuan
 from gateway.tenants.administration import find_tenant
 
-ACTOR = "cli"
 ALL = "(all)"
 """What `--void` says when no id follows. No id looks like it, and an empty shell variable does not either."""
 

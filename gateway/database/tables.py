@@ -30,6 +30,26 @@ keys = Table(
     Column("revoked_at", BigInteger),
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("key_id", ForeignKey("keys.id"), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("end_user", String(128)),
+    Column("policy", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("revoked_at", BigInteger),
+    Column("spent", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("images_spent", BigInteger, nullable=False),
+    Column("images_held", BigInteger, nullable=False),
+    Index("tokens_of_user", "key_id", "end_user"),
+)
+"""Client tokens, children of a server key, and what each has used of its caps. Deleted some time after they expire:
+nothing in the ledger needs them."""
+
 processes = Table(
     "processes",
     metadata,
@@ -60,6 +80,8 @@ generations = Table(
     Column("id", String(40), primary_key=True),
     Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
     Column("key_id", String(40), nullable=False),
+    Column("token_id", String(40)),
+    Column("images_asked", Integer),
     Column("process_id", String(40), nullable=False),
     Column("request_id", String(128), nullable=False),
     Column("idempotency_key", String(255)),

@@ -25,7 +25,7 @@ from gateway.flow.repeat import repeat
 from gateway.flow.reply import Accepted, Reply, from_text, to_text
 from gateway.flow.supervisor import Supervisor
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Duplicate, Exhausted, Repeat
+from gateway.ledger.records import Capped, Duplicate, Exhausted, Repeat
 from gateway.ledger.savings import Savings, Way
 from gateway.limits import Limiter
 from gateway.metrics import Metrics
@@ -109,9 +109,9 @@ class Generator:
     async def _known(self, job: Job) -> Reply | Accepted | None:
         """Answer an idempotency key that is known; None if there is none, or it is new."""
         call = job.call
-        if call.idempotency_key is None:
+        if job.idempotency_key is None:
             return None
-        found = await self._parts.ledger.find_by_key(job.caller.tenant_id, call.idempotency_key)
+        found = await self._parts.ledger.find_by_key(job.caller.tenant_id, job.idempotency_key)
         if found is None:
             return None
         call.waited = call.wait > 0 and found.state == "reserved"
@@ -130,7 +130,7 @@ class Generator:
         looking = None
         if job.covered:
             looking = asyncio.create_task(parts.replies.look(job.caller.tenant_id, job.fingerprint, call.patience))
-        call.heed(await parts.limiter.take(*job.scopes, job.id, call.patience))
+        call.heed(await parts.limiter.take(job.scopes, job.id, call.patience))
         entry = None if looking is None else await looking
         age = None if entry is None else entry.age(clock.now())
         call.decision = decide(call.directives, age, lifetime(job.caller.policy.cache_ttl, None), covered=job.covered)
@@ -166,7 +166,7 @@ class Generator:
         try:
             reply, saved = told.outcome_from_text(outcome)
         except GatewayError as error:
-            if job.call.idempotency_key is not None and told.keeps_key(error):
+            if job.idempotency_key is not None and told.keeps_key(error):
                 kept = told.remembered(error, prompts=job.prompts)
                 await self._remember(job, error=told.error_to_text(kept))
             raise
@@ -174,7 +174,7 @@ class Generator:
 
     async def _free(self, job: Job, reply: Reply, saved: Micros) -> Reply:
         """Count what a reply that was paid for earlier saved; remember it for its idempotency key."""
-        if job.call.idempotency_key is not None:
+        if job.idempotency_key is not None:
             await self._remember(job, reply=to_text(reply, prompts=job.prompts))
         self._parts.metrics.add_cost_saved(job.caller.tenant, job.model.name, saved)
         way: Way = "hits" if reply.origin == "hit" else "collapsed"
@@ -188,9 +188,9 @@ class Generator:
     async def _trail(self, job: Job) -> Reply | Duplicate:
         """Do for a caller who does not wait what `_shared` does, in the name of a row that holds and costs nothing."""
         ledger, calendar = self._parts.ledger, self._parts.calendar
-        asked = replace(job.reservation(calendar), quote=0)
+        asked = replace(job.reservation(calendar), quote=0, images=0)
         admission = await ledger.reserve(asked)
-        if isinstance(admission, Exhausted):
+        if isinstance(admission, Exhausted | Capped):
             raise over_budget(admission, asked, calendar)
         if isinstance(admission, Duplicate):
             return admission
@@ -237,12 +237,12 @@ class Generator:
         parts, patience = self._parts, job.call.patience
         outcome: Reply | GatewayError | None = None
         try:
-            job.call.heed(await parts.limiter.enter(*job.scopes, job.id, IMAGES, patience))
+            job.call.heed(await parts.limiter.enter(job.scopes, job.id, IMAGES, patience))
             ask = await parts.references.resolve(job.ask, job.caller.tenant_id, job.call.room)
             job = job if ask is job.ask else replace(job, ask=ask)
             asked = job.reservation(parts.calendar)
             admission = await parts.ledger.reserve(asked)
-            if isinstance(admission, Exhausted):
+            if isinstance(admission, Exhausted | Capped):
                 raise over_budget(admission, asked, parts.calendar)
             if isinstance(admission, Duplicate):
                 return admission

@@ -8,13 +8,14 @@ from gateway import clock
 from gateway.catalog import Model
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk
-from gateway.flow.budget import budget_of
+from gateway.flow.budget import budget_of, caps_of
 from gateway.flow.call import Call
+from gateway.flow.ownership import own_key, user_of
 from gateway.flow.scopes import scopes_of
 from gateway.ids import new_id
 from gateway.ledger.records import Reservation
 from gateway.ledger.savings import Whose
-from gateway.limits import Scope
+from gateway.limits import Scopes
 from gateway.redis_link import Patience
 from gateway.tenants.directory import Caller
 
@@ -31,8 +32,9 @@ class Job:
     caller: Caller
     ask: GenerateAsk
     model: Model
-    scopes: tuple[Scope, Scope | None]
-    """The limits of the tenant, and of the key if it has its own."""
+    scopes: Scopes
+    idempotency_key: str | None
+    """As the ledger knows it."""
     covered: bool
     """Whether the tenant's cache policy covers the ask."""
     canonical: bytes = field(repr=False)
@@ -50,8 +52,8 @@ class Job:
 
     def behind(self) -> "Job":
         """Return the same job for a request of its own, which has no idempotency key and waits for its answer."""
-        call = replace(self.call, idempotency_key=None, asynchronous=False, patience=Patience())
-        return replace(self, id=new_id("gen"), call=call)
+        call = replace(self.call, asynchronous=False, patience=Patience())
+        return replace(self, id=new_id("gen"), idempotency_key=None, call=call)
 
     def reservation(self, calendar: Calendar) -> Reservation:
         """Say what is to be reserved: the most that the ask may cost, as it is now."""
@@ -71,13 +73,16 @@ class Job:
             budget=budget_of(self.caller.policy),
             created_at=now,
             day=calendar.day(now),
-            idempotency_key=self.call.idempotency_key,
+            idempotency_key=self.idempotency_key,
+            caps=caps_of(self.caller),
+            end_user=user_of(self.caller),
         )
 
     def whose(self, calendar: Calendar) -> Whose:
         """Say in whose row of today a reply counts that cost nothing."""
-        caller, model = self.caller, self.model
-        return Whose(calendar.day(clock.now()), caller.tenant_id, model.name, model.provider, caller.key_id)
+        caller, model, user = self.caller, self.model, user_of(self.caller)
+        day, user = calendar.day(clock.now()), "" if user is None else user
+        return Whose(day, caller.tenant_id, model.name, model.provider, caller.key_id, user)
 
 
 def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, covered: bool) -> Job:
@@ -92,6 +97,7 @@ def job_for(call: Call, caller: Caller, ask: GenerateAsk, model: Model, *, cover
         ask=ask,
         model=model,
         scopes=scopes_of(caller),
+        idempotency_key=own_key(caller, call.idempotency_key),
         covered=covered,
         canonical=canonical,
         began=time.monotonic(),

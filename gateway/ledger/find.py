@@ -19,6 +19,8 @@ class Found:
 
     id: str
     tenant_id: str
+    token_id: str | None
+    end_user: str | None
     fingerprint: str
     state: State
     model: str
@@ -40,6 +42,8 @@ class FoundImage:
 _COLUMNS = (
     generations.c.id,
     generations.c.tenant_id,
+    generations.c.token_id,
+    generations.c.end_user,
     generations.c.fingerprint,
     generations.c.state,
     generations.c.model,

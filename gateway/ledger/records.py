@@ -35,6 +35,15 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that a client token may use up in its life; None is no limit."""
+
+    token_id: str
+    images: int | None = None
+    cost: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """A generation about to be sent: who pays, the most it may cost, and what is to be remembered of it."""
 
@@ -51,6 +60,11 @@ class Reservation:
     created_at: Millis
     day: str
     idempotency_key: str | None = None
+    images: int = 1
+    """How many are asked for: none by a row that only waits for another generation's answer."""
+    caps: Caps | None = None
+    """Of the client token that asks, if it is one."""
+    end_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +82,22 @@ class Exhausted:
 
 
 @dataclass(frozen=True, slots=True)
+class Capped:
+    """A client token's cap does not take one more: a number of images, or micro-yuan."""
+
+    cap: Literal["images", "cost"]
+    limit: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicate:
     """The tenant's idempotency key belongs to this generation."""
 
     generation_id: str
 
 
-Admission: TypeAlias = Admitted | Exhausted | Duplicate
+Admission: TypeAlias = Admitted | Exhausted | Capped | Duplicate
 
 
 class ImageRecord(Protocol):

@@ -8,10 +8,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import balances, generations, tenants
+from gateway.ledger.caps import Used, add_used, capped, read_used
 from gateway.ledger.records import (
     PERIODS,
     Admission,
     Admitted,
+    Capped,
     Duplicate,
     Period,
     Repeat,
@@ -28,6 +30,9 @@ _RESERVED = (
     "id",
     "tenant_id",
     "key_id",
+    "token_id",
+    "images_asked",
+    "end_user",
     "process_id",
     "request_id",
     "idempotency_key",
@@ -76,6 +81,8 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
     limited = {window for one in asked if one.budget.limits() for window in windows_of(one.tenant_id, one.day)}
     standing = read_balances(connection, limited)
     held: defaultdict[Window, Micros] = defaultdict(int)
+    used = read_used(connection, [one.caps.token_id for one in asked if one.caps is not None])
+    taken: dict[str, Used] = {}
     rows: list[dict[str, object]] = []
     admissions: list[Admission] = []
     for one in asked:
@@ -84,10 +91,14 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
             admissions.append(Duplicate(owners[owner]))
             continue
         windows = windows_of(one.tenant_id, one.day)
-        refused = refusal(one.budget, _balances(windows, standing, held), one.quote)
+        refused = refusal(one.budget, _balances(windows, standing, held), one.quote) or _capped(one, used)
         if refused is not None:
             admissions.append(refused)
             continue
+        if one.caps is not None:
+            more = Used(held=one.quote, images_held=one.images)
+            used[one.caps.token_id] += more
+            taken[one.caps.token_id] = taken.get(one.caps.token_id, Used()) + more
         for window in windows:
             held[window] += one.quote
         owners[owner] = one.id
@@ -96,7 +107,12 @@ def reserve(connection: Connection, process_id: str, asked: Sequence[Reservation
     if rows:
         _INSERT.run(connection, rows)
         add_to_balances(connection, {window: (0, micros) for window, micros in held.items()})
+        add_used(connection, taken)
     return admissions
+
+
+def _capped(one: Reservation, used: Mapping[str, Used]) -> Capped | None:
+    return None if one.caps is None else capped(one.caps, used.get(one.caps.token_id), one.quote, one.images)
 
 
 def _balances(
@@ -163,6 +179,9 @@ def _row(one: Reservation, process_id: str) -> dict[str, object]:
         "id": one.id,
         "tenant_id": one.tenant_id,
         "key_id": one.key_id,
+        "token_id": None if one.caps is None else one.caps.token_id,
+        "images_asked": one.images,
+        "end_user": one.end_user,
         "process_id": process_id,
         "request_id": one.request_id,
         "idempotency_key": one.idempotency_key,

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import generations, images
+from gateway.ledger.caps import Used, add_used, images_of
 from gateway.ledger.records import Abandonment, Settlement, State
 from gateway.ledger.reserve import Window, add_to_balances, windows_of
 from gateway.ledger.transitions import Change
@@ -29,6 +30,9 @@ _STANDING = ByKey(
         generations.c.account,
         generations.c.reply,
         generations.c.error,
+        generations.c.token_id,
+        generations.c.images_asked,
+        generations.c.images_generated,
     ),
     (generations.c.id,),
 )
@@ -77,6 +81,9 @@ class _Standing(NamedTuple):
     account: str | None
     reply: str | None
     error: str | None
+    token_id: str | None
+    images_asked: int | None
+    images_generated: int | None
 
 
 def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
@@ -88,6 +95,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     found = _STANDING.fetch(connection, list({(one.id,) for one in ended}))
     rows = {row.id: row for row in map(_Standing._make, found)}
     changes: defaultdict[Window, tuple[Micros, Micros]] = defaultdict(lambda: (0, 0))
+    used: dict[str, Used] = {}
     updates: list[dict[str, object]] = []
     kept: list[dict[str, object]] = []
     changed: list[bool] = []
@@ -100,6 +108,8 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
         for window in windows_of(row.tenant_id, row.day):
             spent, held = changes[window]
             changes[window] = (spent + change.spent, held + change.held)
+        if row.token_id is not None:
+            used[row.token_id] = used.get(row.token_id, Used()) + _more_used(row, one, change)
         updates.append(
             {
                 "row": one.id,
@@ -122,6 +132,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     if updates:
         _SETTLE.run(connection, updates)
         add_to_balances(connection, changes)
+        add_used(connection, used)
     if kept:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         # A corrected bill comes with images that its first settlement may have brought already.
@@ -138,6 +149,18 @@ def _change(row: _Standing, one: Settlement) -> Change | None:
     # An answer leaves a reply, or what the caller was told; an end without either was decided by hand.
     by_hand = row.reply is None and row.error is None and (one.reply is not None or one.error is not None)
     return settled(row.state, row.quote, row.cost, row.bill, one.bill, by_hand=by_hand)
+
+
+def _more_used(row: _Standing, one: Settlement, change: Change) -> Used:
+    asked = 1 if row.images_asked is None else row.images_asked
+    before = images_of(row.state, row.bill, asked, row.images_generated)
+    after = images_of(change.state, one.bill.kind, asked, one.images_generated)
+    return Used(
+        change.spent,
+        change.held,
+        after.images_spent - before.images_spent,
+        after.images_held - before.images_held,
+    )
 
 
 def _image_rows(one: Settlement) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Rates and concurrency, of a tenant and of each of its keys; and failed authentication, of each address.
+"""Rates and concurrency, of tenants, their keys and client tokens; and failed authentication, of each address.
 
 With Redis, limits hold over all processes. When Redis is down or slow, each process enforces its share (limit ÷
 processes, rounded up), carrying on from where Redis was last seen, and nobody is refused for the loss itself. Without
@@ -9,7 +9,7 @@ from gateway.limits.addresses import AddressLimiter
 from gateway.limits.headers import ratelimit_headers
 from gateway.limits.limiter import Limiter
 from gateway.limits.local import LocalLimiter
-from gateway.limits.policy import LimitName, Rate, Scope
+from gateway.limits.policy import LimitName, Rate, Scope, Scopes
 from gateway.limits.shared import SharedLimiter
 from gateway.limits.verdict import Standing, Verdict
 
@@ -20,6 +20,7 @@ __all__ = [
     "LocalLimiter",
     "Rate",
     "Scope",
+    "Scopes",
     "SharedLimiter",
     "Standing",
     "Verdict",

@@ -3,23 +3,25 @@
 from types import TracebackType
 from typing import Protocol, Self
 
-from gateway.limits.policy import Scope
+from gateway.limits.policy import Scopes
 from gateway.limits.verdict import Verdict
 from gateway.redis_link import Patience
 
 
 class Limiter(Protocol):
-    """Rates and concurrency of tenants and their keys. An async context manager: inside, places entered are kept.
+    """Rates and concurrency of tenants, their keys and client tokens.
 
-    Each call is all or nothing over tenant and key, and idempotent: repeated with the same id within a minute, it
+    An async context manager: inside, places entered are kept.
+
+    Each call is all or nothing over all scopes, and idempotent: repeated with the same id within a minute, it
     answers as before and takes nothing. Neither raises for a store that is down.
     """
 
-    async def take(self, tenant: Scope, key: Scope | None, id: str, patience: Patience) -> Verdict:  # noqa: A002 -- the word of the house
+    async def take(self, scopes: Scopes, id: str, patience: Patience) -> Verdict:  # noqa: A002 -- the word of the house
         """Take one request. `id` is the gateway's own, never the caller's."""
         ...
 
-    async def enter(self, tenant: Scope, key: Scope | None, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002 -- the word of the house
+    async def enter(self, scopes: Scopes, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002 -- the word of the house
         """Take the images of a generation and a place among those in progress, kept until `leave` or the process ends.
 
         A place whose process ended without leaving is free again after 30 seconds.

@@ -7,7 +7,16 @@ from types import TracebackType
 from typing import Self
 
 from gateway.limits.holdings import Holdings
-from gateway.limits.policy import Charge, EntryCharge, RateCharge, Scope, entry_charges, record_key, request_charges
+from gateway.limits.policy import (
+    Charge,
+    EntryCharge,
+    RateCharge,
+    Scope,
+    Scopes,
+    entry_charges,
+    record_key,
+    request_charges,
+)
 from gateway.limits.verdict import Met, Verdict, judge
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience
@@ -49,13 +58,13 @@ class LocalLimiter:
     ) -> None:
         """Nothing to give back: the places end with the process."""
 
-    async def take(self, tenant: Scope, key: Scope | None, id: str, patience: Patience) -> Verdict:  # noqa: A002, ARG002 -- see Limiter
+    async def take(self, scopes: Scopes, id: str, patience: Patience) -> Verdict:  # noqa: A002, ARG002 -- see Limiter
         """See `Limiter`."""
-        return self.decide(tenant, request_charges(tenant, key), record_key(tenant, "take", id), id)
+        return self.decide(scopes[0], request_charges(scopes), record_key(scopes, "take", id), id)
 
-    async def enter(self, tenant: Scope, key: Scope | None, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002, ARG002 -- see Limiter
+    async def enter(self, scopes: Scopes, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002, ARG002 -- see Limiter
         """See `Limiter`."""
-        return self.decide(tenant, entry_charges(tenant, key, images), record_key(tenant, "enter", id), id)
+        return self.decide(scopes[0], entry_charges(scopes, images), record_key(scopes, "enter", id), id)
 
     async def leave(self, id: str, patience: Patience) -> None:  # noqa: A002, ARG002 -- see Limiter
         """See `Limiter`."""

@@ -6,7 +6,6 @@ by a microsecond each microsecond; one admission raises it by `Rate.interval`. T
 many generations are in progress.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -17,8 +16,33 @@ PER_MINUTE_MAX = 1_000_000
 BURST_MAX = 1_000_000
 """With any rate, the depth stays far below 2^53 microseconds, up to which Lua's numbers are exact."""
 
-LimitName: TypeAlias = Literal["requests", "images", "concurrency", "key-requests", "key-images", "key-concurrency"]
-"""What a limit is called in headers and metrics: those of the tenant plainly, those of the key alone with `key-`."""
+LimitName: TypeAlias = Literal[
+    "requests",
+    "images",
+    "concurrency",
+    "key-requests",
+    "key-images",
+    "key-concurrency",
+    "token-requests",
+    "token-images",
+    "token-concurrency",
+]
+"""What a limit is called in headers and metrics: those of the tenant plainly, those of a key or token with its kind."""
+
+Limited: TypeAlias = Literal["requests", "images", "concurrency"]
+ScopeKind: TypeAlias = Literal["tenant", "key", "token"]
+
+_NAMES: dict[tuple[ScopeKind, Limited], LimitName] = {
+    ("tenant", "requests"): "requests",
+    ("tenant", "images"): "images",
+    ("tenant", "concurrency"): "concurrency",
+    ("key", "requests"): "key-requests",
+    ("key", "images"): "key-images",
+    ("key", "concurrency"): "key-concurrency",
+    ("token", "requests"): "token-requests",
+    ("token", "images"): "token-images",
+    ("token", "concurrency"): "token-concurrency",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +76,9 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, eq=False)  # made once for many requests: compared, and found again, by itself
 class Scope:
-    """The limits of a tenant or of one of its keys; None is no limit. A shadow scope counts but never refuses.
+    """The limits of a tenant, a key or a client token; None is no limit. A shadow scope counts but never refuses.
 
-    `name` is the tenant's name for metrics; `id` is unique among tenants and keys and holds no braces.
+    `name` is the tenant's name for metrics; `id` is unique among all of them and holds no braces.
     """
 
     id: str
@@ -63,6 +87,7 @@ class Scope:
     images: Rate | None = None
     concurrency: int | None = None
     shadow: bool = False
+    kind: ScopeKind = "tenant"
 
     def __post_init__(self) -> None:
         if "{" in self.id or "}" in self.id:
@@ -124,46 +149,40 @@ class EntryCharge:
 Charge: TypeAlias = RateCharge | EntryCharge
 
 
+Scopes: TypeAlias = tuple[Scope, ...]
+"""The limits that hold for one caller: the tenant's first, then those within it."""
+
+
 @lru_cache(maxsize=1024)  # scopes are the same for many requests
-def request_charges(tenant: Scope, key: Scope | None) -> tuple[Charge, ...]:
-    """List what a request costs: one of `requests`, of the tenant and of the key."""
+def request_charges(scopes: Scopes) -> tuple[Charge, ...]:
+    """List what a request costs: one of `requests`, in each scope."""
     return tuple(
-        _rate_charge(tenant, scope, "key-requests" if own else "requests", scope.requests, 1)
-        for scope, own in _scopes(tenant, key)
-        if scope.requests is not None
+        _rate_charge(scopes, scope, "requests", scope.requests, 1) for scope in scopes if scope.requests is not None
     )
 
 
 @lru_cache(maxsize=1024)
-def entry_charges(tenant: Scope, key: Scope | None, images: int) -> tuple[Charge, ...]:
-    """List what a generation costs: its images, and a place among those in progress, of the tenant and of the key."""
+def entry_charges(scopes: Scopes, images: int) -> tuple[Charge, ...]:
+    """List what a generation costs: its images, and a place among those in progress, in each scope."""
     charges: list[Charge] = []
-    for scope, own in _scopes(tenant, key):
+    for scope in scopes:
         if scope.images is not None:
-            charges.append(_rate_charge(tenant, scope, "key-images" if own else "images", scope.images, images))
+            charges.append(_rate_charge(scopes, scope, "images", scope.images, images))
         if scope.concurrency is not None:
-            name: LimitName = "key-concurrency" if own else "concurrency"
-            key_name, limit = _key(tenant, scope, "concurrency"), scope.concurrency
-            charges.append(EntryCharge(name, key_name, limit, not scope.shadow))
+            name, key = _NAMES[scope.kind, "concurrency"], _key(scopes, scope, "concurrency")
+            charges.append(EntryCharge(name, key, scope.concurrency, not scope.shadow))
     return tuple(charges)
 
 
-def _rate_charge(tenant: Scope, scope: Scope, name: LimitName, rate: Rate, cost: int) -> RateCharge:
-    key = _key(tenant, scope, name.removeprefix("key-"))
-    return RateCharge(name, key, rate, cost, not scope.shadow)
+def _rate_charge(scopes: Scopes, scope: Scope, what: Limited, rate: Rate, cost: int) -> RateCharge:
+    return RateCharge(_NAMES[scope.kind, what], _key(scopes, scope, what), rate, cost, not scope.shadow)
 
 
-def record_key(tenant: Scope, call: Literal["take", "enter"], id: str) -> str:  # noqa: A002 -- the word of the house
+def record_key(scopes: Scopes, call: Literal["take", "enter"], id: str) -> str:  # noqa: A002 -- the word of the house
     """Name the place where the verdict on an id is remembered."""
-    return f"igw:limits:1:{{{tenant.id}}}:{call}:{id}"
+    return f"igw:limits:1:{{{scopes[0].id}}}:{call}:{id}"
 
 
-def _key(tenant: Scope, scope: Scope, what: str) -> str:
+def _key(scopes: Scopes, scope: Scope, what: Limited) -> str:
     # The tenant's id is the hash tag: all that one call touches is on one node of a cluster. 1 is take.lua's version.
-    return f"igw:limits:1:{{{tenant.id}}}:{what}:{scope.id}"
-
-
-def _scopes(tenant: Scope, key: Scope | None) -> Iterator[tuple[Scope, bool]]:
-    yield tenant, False
-    if key is not None:
-        yield key, True
+    return f"igw:limits:1:{{{scopes[0].id}}}:{what}:{scope.id}"

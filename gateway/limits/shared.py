@@ -9,7 +9,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from gateway.limits.local import LocalLimiter, count
-from gateway.limits.policy import Charge, EntryCharge, RateCharge, Scope, entry_charges, record_key, request_charges
+from gateway.limits.policy import (
+    Charge,
+    EntryCharge,
+    RateCharge,
+    Scope,
+    Scopes,
+    entry_charges,
+    record_key,
+    request_charges,
+)
 from gateway.limits.verdict import Met, Verdict, judge
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
@@ -61,14 +70,14 @@ class SharedLimiter:
             if not self._renewal.cancelled():
                 self._renewal.result()
 
-    async def take(self, tenant: Scope, key: Scope | None, id: str, patience: Patience) -> Verdict:  # noqa: A002 -- see Limiter
+    async def take(self, scopes: Scopes, id: str, patience: Patience) -> Verdict:  # noqa: A002 -- see Limiter
         """See `Limiter`."""
-        return await self._decide(tenant, request_charges(tenant, key), record_key(tenant, "take", id), id, patience)
+        return await self._decide(scopes[0], request_charges(scopes), record_key(scopes, "take", id), id, patience)
 
-    async def enter(self, tenant: Scope, key: Scope | None, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002 -- see Limiter
+    async def enter(self, scopes: Scopes, id: str, images: int, patience: Patience) -> Verdict:  # noqa: A002 -- see Limiter
         """See `Limiter`."""
-        charges = entry_charges(tenant, key, images)
-        return await self._decide(tenant, charges, record_key(tenant, "enter", id), id, patience)
+        charges = entry_charges(scopes, images)
+        return await self._decide(scopes[0], charges, record_key(scopes, "enter", id), id, patience)
 
     async def leave(self, id: str, patience: Patience) -> None:  # noqa: A002 -- see Limiter
         """See `Limiter`."""

@@ -1,4 +1,4 @@
--- Charge one call against the limits of a tenant and its key: all of them or none. Version 1 (the 1 in every key).
+-- Charge one call against the limits of a tenant, its key and its token: all of them or none. Version 1 (the 1 in every key).
 --
 -- Changes with: policy.py (the same arithmetic, and the names of the keys), shared.py (which calls it).
 -- Runs on Redis and Valkey from 6.2 on. Time is the server's, in microseconds, so the processes' clocks do not matter.

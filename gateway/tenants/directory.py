@@ -1,4 +1,4 @@
-"""Who is calling: a key, looked up by its whole digest, known for a few seconds.
+"""Who is calling: a key or a client token, looked up by its whole digest, known for a few seconds.
 
 A look-up is remembered for 4 s, so that a revocation, a disabled tenant or a changed policy takes effect within 5 s in
 every process. With SQL away a caller seen within the last 10 minutes is still known, for what costs nothing.
@@ -7,55 +7,72 @@ every process. With SQL away a caller seen within the last 10 minutes is still k
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, select
 
 from gateway import clock
 from gateway.clock import Millis
 from gateway.database.engine import Database
-from gateway.database.tables import keys, tenants
+from gateway.database.tables import keys, tenants, tokens
 from gateway.errors import LedgerUnavailable, Unauthorized
-from gateway.tenants.keys import Pepper, well_formed
+from gateway.tenants.keys import Pepper, is_token, well_formed
 from gateway.tenants.policy import KeyPolicy, Policy, key_policy_from_text, policy_from_text
+from gateway.tenants.token_policy import TokenPolicy, narrowed, token_policy_from_text
 
 FRESH_SECONDS = 4.0
 KNOWN_SECONDS = 600.0
 AWAY_SECONDS = 3.0
 REMEMBERED = 10_000
 
-_FIND = (
-    select(
-        keys.c.id.label("key_id"),
-        keys.c.policy.label("key_policy"),
-        keys.c.expires_at,
-        keys.c.revoked_at,
-        tenants.c.id.label("tenant_id"),
-        tenants.c.name,
-        tenants.c.policy,
-        tenants.c.disabled_at,
-    )
-    .join(tenants)
-    .where(keys.c.digest.in_(bindparam("digests", expanding=True)))
+_KEY = (
+    keys.c.id.label("key_id"),
+    keys.c.policy.label("key_policy"),
+    keys.c.expires_at,
+    keys.c.revoked_at,
+    tenants.c.id.label("tenant_id"),
+    tenants.c.name,
+    tenants.c.policy,
+    tenants.c.disabled_at,
 )
+_TOKEN = (
+    tokens.c.id.label("token_id"),
+    tokens.c.end_user,
+    tokens.c.policy.label("token_policy"),
+    tokens.c.expires_at.label("token_expires_at"),
+    tokens.c.revoked_at.label("token_revoked_at"),
+)
+_DIGESTS: BindParameter[Any] = bindparam("digests", expanding=True)
+_FIND = select(*_KEY).select_from(keys.join(tenants)).where(keys.c.digest.in_(_DIGESTS))
+_FIND_TOKEN = select(*_KEY, *_TOKEN).select_from(tokens.join(keys).join(tenants)).where(tokens.c.digest.in_(_DIGESTS))
+
+
+@dataclass(frozen=True, slots=True)
+class ClientToken:
+    """The client token that a caller has in place of its server key. `user` is who the tenant says its holder is."""
+
+    id: str
+    user: str | None
+    policy: TokenPolicy
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # one object for as long as a look-up is remembered: compared by itself
 class Caller:
-    """Who is asking."""
+    """Who is asking. With a client token, `key_id` is its server key and `policy` is cut to what the token may."""
 
     tenant_id: str
     tenant: str
     key_id: str
     policy: Policy
     key_policy: KeyPolicy
+    expires_at: Millis | None
+    token: ClientToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     caller: Caller | None
-    expires_at: Millis | None
     read_at: float
 
 
@@ -82,14 +99,14 @@ class Directory:
         if entry is None and not well_formed(key):
             raise Unauthorized(detail="malformed key")
         if entry is None or time.monotonic() - entry.read_at > FRESH_SECONDS:
-            entry = await self._read(digests, entry)
+            entry = await self._read(digests, entry, token=is_token(key))
         if entry.caller is None:
             raise Unauthorized(detail="unknown, revoked or disabled")
-        if entry.expires_at is not None and entry.expires_at <= clock.now():
-            raise Unauthorized(detail=f"{entry.caller.key_id} is expired")
+        if entry.caller.expires_at is not None and entry.caller.expires_at <= clock.now():
+            raise Unauthorized(detail=f"{_name(entry.caller)} is expired")
         return entry.caller
 
-    async def _read(self, digests: list[str], known: _Entry | None) -> _Entry:
+    async def _read(self, digests: list[str], known: _Entry | None, *, token: bool) -> _Entry:
         """Read a key, once however many requests wait for it."""
         name = digests[0]
         remembered = known is not None and time.monotonic() - known.read_at < KNOWN_SECONDS
@@ -97,7 +114,7 @@ class Directory:
             return known  # SQL failed a moment ago: nobody waits for it to fail again
         task = self._reading.get(name)
         if task is None:
-            task = self._reading[name] = asyncio.create_task(self._look_up(digests))
+            task = self._reading[name] = asyncio.create_task(self._look_up(digests, token=token))
             task.add_done_callback(lambda _: self._reading.pop(name))
         try:
             return await asyncio.shield(task)
@@ -107,10 +124,10 @@ class Directory:
                 return known
             raise
 
-    async def _look_up(self, digests: list[str]) -> _Entry:
+    async def _look_up(self, digests: list[str], *, token: bool) -> _Entry:
         read_at = time.monotonic()
-        row = await self._database.read(lambda connection: _find(connection, digests))
-        entry = _entry(row, read_at)
+        row = await self._database.read(lambda connection: _find(connection, digests, token=token))
+        entry = _entry(row, read_at, token=token)
         if entry.caller is not None:
             self._entries[digests[0]] = entry
             self._entries.move_to_end(digests[0])
@@ -121,18 +138,32 @@ class Directory:
         return entry
 
 
-def _find(connection: Connection, digests: list[str]) -> Row[*tuple[Any, ...]] | None:
-    return connection.execute(_FIND, {"digests": digests}).first()
+def _find(connection: Connection, digests: list[str], *, token: bool) -> Row[*tuple[Any, ...]] | None:
+    return connection.execute(_FIND_TOKEN if token else _FIND, {"digests": digests}).first()
 
 
-def _entry(row: Row[*tuple[Any, ...]] | None, read_at: float) -> _Entry:
+def _entry(row: Row[*tuple[Any, ...]] | None, read_at: float, *, token: bool) -> _Entry:
     if row is None or row.revoked_at is not None or row.disabled_at is not None:
-        return _Entry(None, None, read_at)
+        return _Entry(None, read_at)
     caller = Caller(
         tenant_id=row.tenant_id,
         tenant=row.name,
         key_id=row.key_id,
         policy=policy_from_text(row.policy),
         key_policy=key_policy_from_text(row.key_policy),
+        expires_at=row.expires_at,
     )
-    return _Entry(caller, row.expires_at, read_at)
+    if not token:
+        return _Entry(caller, read_at)
+    return _Entry(None if row.token_revoked_at is not None else _with_token(caller, row), read_at)
+
+
+def _with_token(caller: Caller, row: Row[*tuple[Any, ...]]) -> Caller:
+    """Cut what a key may do to what its token may."""
+    own = ClientToken(row.token_id, row.end_user, token_policy_from_text(row.token_policy))
+    expires_at = row.token_expires_at if caller.expires_at is None else min(row.token_expires_at, caller.expires_at)
+    return replace(caller, policy=narrowed(caller.policy, own.policy), expires_at=expires_at, token=own)
+
+
+def _name(caller: Caller) -> str:
+    return caller.key_id if caller.token is None else caller.token.id

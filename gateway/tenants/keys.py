@@ -1,5 +1,7 @@
 """A key: `igw_sk_`, 43 base62 characters (256 bits), 6 of CRC-32. Shown once, stored as a keyed digest.
 
+A client token is made alike, with `igw_ct_`.
+
 The shape is GitHub's: one word for a double click, and a check sum by which scanners tell a real key from a look-alike
 and the gateway refuses a damaged one without a look-up.
 https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/
@@ -12,17 +14,27 @@ import zlib
 from collections.abc import Sequence
 
 SERVER_PREFIX = "igw_sk_"
+CLIENT_PREFIX = "igw_ct_"
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 43
 _CHECK_LENGTH = 6
-_KEY = re.compile(rf"{SERVER_PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECK_LENGTH}}}", re.ASCII)
+_KEY = re.compile(rf"(?:{SERVER_PREFIX}|{CLIENT_PREFIX})[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECK_LENGTH}}}", re.ASCII)
 
 
 def make_key() -> str:
     """Make a server key."""
-    body = SERVER_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
-    return body + _check(body)
+    return _make(SERVER_PREFIX)
+
+
+def make_token() -> str:
+    """Make a client token."""
+    return _make(CLIENT_PREFIX)
+
+
+def is_token(key: str) -> bool:
+    """Say whether this is a client token and no server key, if it is either."""
+    return key.startswith(CLIENT_PREFIX)
 
 
 def well_formed(key: str) -> bool:
@@ -45,6 +57,11 @@ class Pepper:
     def digests(self, key: str) -> list[str]:
         """Return every digest that a key may be stored by while secrets are being rotated."""
         return [hmac.digest(pepper, key.encode(), "sha256").hex() for pepper in self._peppers]
+
+
+def _make(prefix: str) -> str:
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return body + _check(body)
 
 
 def _check(body: str) -> str:

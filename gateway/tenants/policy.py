@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import orjson
 
+from gateway.contract.origin import InvalidOrigin, read_origin
 from gateway.money import LARGEST_YUAN, InvalidAmount, Micros, format_yuan, parse_yuan
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ImageFormat: TypeAlias = Literal["url", "base64", "upstream"]
 
@@ -21,6 +25,7 @@ LARGEST_COUNT = 1_000_000
 
 LONGEST_SECONDS = 1_000_000_000
 LARGEST_BODY_MB = 1024
+MOST_ORIGINS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Policy:
     log_prompts: bool = False
     """A log is copied to places from which nothing can be erased, so keeping prompts does not mean this."""
     link_ttl: int | None = None
+    origins: tuple[str, ...] | None = None
+    """Whose pages may call; None is nobody's."""
     max_body_mb: int | None = None
     shadow: bool = False
 
@@ -63,7 +70,7 @@ def change(policy: Policy, given: Mapping[str, Any], known_models: frozenset[str
 
     Values may come as text (command line) or as JSON values (API). Raises InvalidPolicy, naming option and rule.
     """
-    changed = {name: _read(name, value, known_models) for name, value in given.items()}
+    changed = {name: read_option(name, value, known_models) for name, value in given.items()}
     return replace(policy, **changed)
 
 
@@ -72,10 +79,10 @@ def change_key(policy: KeyPolicy, given: Mapping[str, Any]) -> KeyPolicy:
     names = {field.name for field in fields(KeyPolicy)}
     if unknown := sorted(set(given) - names):
         raise InvalidPolicy(f"{unknown[0]}: is no option of a key")
-    return replace(policy, **{name: _read(name, value, frozenset()) for name, value in given.items()})
+    return replace(policy, **{name: read_option(name, value, frozenset()) for name, value in given.items()})
 
 
-def to_text(policy: Policy | KeyPolicy) -> str:
+def to_text(policy: "DataclassInstance") -> str:
     """Write a policy for its row; what is at its default is left out, so that a later default reaches old rows."""
     plain = type(policy)()
     return orjson.dumps(
@@ -84,13 +91,13 @@ def to_text(policy: Policy | KeyPolicy) -> str:
 
 
 def policy_from_text(text: str) -> Policy:
-    """Read a tenant's policy from its row; an option that this version does not know is left out."""
-    return Policy(**_stored(text, Policy))
+    """Read a tenant's policy from its row."""
+    return Policy(**stored(text, Policy))
 
 
 def key_policy_from_text(text: str) -> KeyPolicy:
     """Read a key's policy from its row."""
-    return KeyPolicy(**_stored(text, KeyPolicy))
+    return KeyPolicy(**stored(text, KeyPolicy))
 
 
 def show(policy: Policy | KeyPolicy) -> dict[str, Any]:
@@ -101,20 +108,21 @@ def show(policy: Policy | KeyPolicy) -> dict[str, Any]:
     }
 
 
-def _stored(text: str, kind: type[Policy] | type[KeyPolicy]) -> dict[str, Any]:
+def stored(text: str, kind: "type[DataclassInstance]") -> dict[str, Any]:
+    """Read the options of this kind of policy from a row; what this version does not know is left out."""
     names = {field.name for field in fields(kind)}
-    stored = {name: value for name, value in orjson.loads(text).items() if name in names}
-    if stored.get("models") is not None:
-        stored["models"] = tuple(stored["models"])
-    return stored
+    options = {name: value for name, value in orjson.loads(text).items() if name in names}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def _read(name: str, value: Any, known_models: frozenset[str]) -> Any:
-    if name == "models":
+def read_option(name: str, value: Any, known_models: frozenset[str], *, like: str | None = None) -> Any:
+    """Read the value of an option, by the rules of another one if it is `like` that. Raises InvalidPolicy."""
+    rules = name if like is None else like
+    if rules == "models":
         return None if value in _NO_LIMIT else _models(value, known_models)
-    if name not in _READERS:
+    if rules not in _READERS:
         raise InvalidPolicy(f"{name}: is no option of a policy")
-    return _READERS[name](name, value)
+    return _READERS[rules](name, value)
 
 
 def _count(most: int) -> Callable[[str, Any], int | None]:
@@ -144,7 +152,7 @@ def _amount(name: str, value: Any) -> Micros | None:
         rule = f"more than 0 and at most {LARGEST_YUAN}, with at most 6 decimals"
         raise InvalidPolicy(f"{name}: must be an amount of yuan {rule}") from error
     if amount == 0:
-        raise InvalidPolicy(f"{name}: must be more than 0; to allow nothing, disable the tenant")
+        raise InvalidPolicy(f"{name}: must be more than 0")
     return amount
 
 
@@ -169,12 +177,27 @@ def _models(value: Any, known: frozenset[str]) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidPolicy("models: must be a list of model names")
     if not names:
-        raise InvalidPolicy("models: must name at least one; to allow nothing, disable the tenant")
+        raise InvalidPolicy("models: must name at least one")
     stripped = tuple(dict.fromkeys(name.strip() for name in names))
     for name in stripped:
         if name not in known:
             raise InvalidPolicy(f"models: unknown model {name[:100]!r}, known are {', '.join(sorted(known))}")
     return stripped
+
+
+def _origins(_name: str, value: Any) -> tuple[str, ...] | None:
+    if value in _NO_LIMIT:
+        return None
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise InvalidPolicy("origins: must be a list of origins such as https://shop.example")
+    try:
+        origins = tuple(dict.fromkeys(read_origin(text.strip()) for text in texts))
+    except InvalidOrigin as error:
+        raise InvalidPolicy(f"origins: {error}") from error
+    if len(origins) > MOST_ORIGINS:
+        raise InvalidPolicy(f"origins: must be at most {MOST_ORIGINS}")
+    return origins
 
 
 _NO_LIMIT: tuple[object, ...] = (None, "")
@@ -193,6 +216,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "keep_prompts": _switch,
     "log_prompts": _switch,
     "link_ttl": _count(LONGEST_SECONDS),
+    "origins": _origins,
     "max_body_mb": _count(LARGEST_BODY_MB),
     "shadow": _switch,
 }

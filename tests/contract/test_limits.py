@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from gateway.limits import Limiter, Rate, Scope, ratelimit_headers
+from gateway.limits import Limiter, Rate, Scope, Scopes, ratelimit_headers
 from tests.contract.limits_backends import fresh_id, new_metrics, open_limiter, patience, sample, tenant, until
 from tests.contract.replies_backends import backend_url
 from tests.servers.redis import any_redis, redis_server
@@ -39,7 +39,7 @@ def test_burst_then_refusal(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(requests=Rate(60, burst=3))
-        verdicts = [await limiter.take(team, None, fresh_id(), patience()) for _ in range(4)]
+        verdicts = [await limiter.take((team,), fresh_id(), patience()) for _ in range(4)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
         assert [verdict.standings[0].remaining for verdict in verdicts] == [2, 1, 0, 0]
         assert verdicts[3].refused_by == "requests"
@@ -57,7 +57,7 @@ def test_burst_defaults_to_the_minute(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(requests=Rate(5))
-        verdicts = [await limiter.take(team, None, fresh_id(), patience()) for _ in range(6)]
+        verdicts = [await limiter.take((team,), fresh_id(), patience()) for _ in range(6)]
         assert [verdict.allowed for verdict in verdicts] == [True] * 5 + [False]
         retry_after = verdicts[5].retry_after
         assert retry_after is not None
@@ -71,12 +71,12 @@ def test_waiting_exactly_retry_after_gets_in(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(images=Rate(120, burst=2))
-        assert (await limiter.enter(team, None, fresh_id(), 2, patience())).allowed
-        refused = await limiter.enter(team, None, fresh_id(), 2, patience())
+        assert (await limiter.enter((team,), fresh_id(), 2, patience())).allowed
+        refused = await limiter.enter((team,), fresh_id(), 2, patience())
         assert refused.retry_after == 1
         due = time.monotonic() + refused.retry_after
         await until(lambda: time.monotonic() >= due, "Retry-After to pass")
-        assert (await limiter.enter(team, None, fresh_id(), 2, patience())).allowed
+        assert (await limiter.enter((team,), fresh_id(), 2, patience())).allowed
 
     tell(url, story)
 
@@ -86,14 +86,14 @@ def test_tenant_and_key_all_or_nothing(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(requests=Rate(100))
-        narrow = Scope(id=fresh_id(), name="", requests=Rate(2))
+        narrow = Scope(id=fresh_id(), name="", requests=Rate(2), kind="key")
         for _ in range(2):
-            assert (await limiter.take(team, narrow, fresh_id(), patience())).allowed
+            assert (await limiter.take((team, narrow), fresh_id(), patience())).allowed
         for _ in range(5):
-            refused = await limiter.take(team, narrow, fresh_id(), patience())
+            refused = await limiter.take((team, narrow), fresh_id(), patience())
             assert refused.refused_by == "key-requests"
             assert refused.standings[0].remaining == 98
-        other = await limiter.take(team, None, fresh_id(), patience())
+        other = await limiter.take((team,), fresh_id(), patience())
         assert other.standings[0].remaining == 97
 
     tell(url, story)
@@ -104,12 +104,12 @@ def test_images_and_places_all_or_nothing(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(images=Rate(10), concurrency=1)
-        assert not (await limiter.enter(team, None, fresh_id(), 11, patience())).allowed
-        assert (await limiter.enter(team, None, "first", 4, patience())).allowed
-        crowded = await limiter.enter(team, None, fresh_id(), 4, patience())
+        assert not (await limiter.enter((team,), fresh_id(), 11, patience())).allowed
+        assert (await limiter.enter((team,), "first", 4, patience())).allowed
+        crowded = await limiter.enter((team,), fresh_id(), 4, patience())
         assert (crowded.refused_by, crowded.retry_after) == ("concurrency", 1)
         await limiter.leave("first", patience())
-        second = await limiter.enter(team, None, "second", 6, patience())
+        second = await limiter.enter((team,), "second", 6, patience())
         assert second.allowed
         assert [(standing.name, standing.remaining) for standing in second.standings] == [
             ("images", 0),
@@ -124,7 +124,7 @@ def test_more_than_the_burst_can_never_be(url: str | None) -> None:
 
     async def story(limiter: Limiter) -> None:
         team = tenant(images=Rate(60, burst=4))
-        refused = await limiter.enter(team, None, fresh_id(), 5, patience())
+        refused = await limiter.enter((team,), fresh_id(), 5, patience())
         assert (refused.allowed, refused.refused_by, refused.retry_after) == (False, "images", None)
 
     tell(url, story)
@@ -136,13 +136,13 @@ def test_places_come_back(url: str | None) -> None:
     async def story(limiter: Limiter) -> None:
         team = tenant(concurrency=2)
         first, second = fresh_id(), fresh_id()
-        assert (await limiter.enter(team, None, first, 1, patience())).allowed
-        assert (await limiter.enter(team, None, second, 1, patience())).allowed
-        assert not (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+        assert (await limiter.enter((team,), first, 1, patience())).allowed
+        assert (await limiter.enter((team,), second, 1, patience())).allowed
+        assert not (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
         await limiter.leave(first, patience())
         await limiter.leave(first, patience())
-        assert (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
-        assert not (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+        assert (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
+        assert not (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
 
     tell(url, story)
 
@@ -153,13 +153,13 @@ def test_repeated_call_charges_once(url: str | None) -> None:
     async def story(limiter: Limiter) -> None:
         team = tenant(requests=Rate(10), images=Rate(10), concurrency=3)
         same = fresh_id()
-        assert await limiter.take(team, None, same, patience()) == await limiter.take(team, None, same, patience())
-        entered = await limiter.enter(team, None, same, 2, patience())
+        assert await limiter.take((team,), same, patience()) == await limiter.take((team,), same, patience())
+        entered = await limiter.enter((team,), same, 2, patience())
         assert entered.allowed
-        assert await limiter.enter(team, None, same, 2, patience()) == entered
-        taken = await limiter.take(team, None, fresh_id(), patience())
+        assert await limiter.enter((team,), same, 2, patience()) == entered
+        taken = await limiter.take((team,), fresh_id(), patience())
         assert taken.standings[0].remaining == 8
-        next_in = await limiter.enter(team, None, fresh_id(), 1, patience())
+        next_in = await limiter.enter((team,), fresh_id(), 1, patience())
         assert [standing.remaining for standing in next_in.standings] == [7, 1]
 
     tell(url, story)
@@ -172,8 +172,8 @@ def test_shadow_counts_and_never_refuses(url: str | None) -> None:
         metrics = new_metrics()
         async with open_limiter(url, metrics) as limiter:
             team = tenant(requests=Rate(60, burst=2), concurrency=1, shadow=True)
-            verdicts = [await limiter.take(team, None, fresh_id(), patience()) for _ in range(5)]
-            verdicts += [await limiter.enter(team, None, fresh_id(), 1, patience()) for _ in range(3)]
+            verdicts = [await limiter.take((team,), fresh_id(), patience()) for _ in range(5)]
+            verdicts += [await limiter.enter((team,), fresh_id(), 1, patience()) for _ in range(3)]
         assert all(verdict.allowed for verdict in verdicts)
         assert ratelimit_headers(verdicts) == {}
         assert sample(metrics, "gateway_rate_limited_total", tenant="acme", limit="requests") == 3
@@ -188,11 +188,11 @@ def test_no_limit_and_other_tenants(url: str | None) -> None:
     async def story(limiter: Limiter) -> None:
         free, one, other = tenant(), tenant(requests=Rate(1)), tenant(requests=Rate(1))
         for _ in range(20):
-            verdict = await limiter.take(free, None, fresh_id(), patience())
+            verdict = await limiter.take((free,), fresh_id(), patience())
             assert (verdict.allowed, verdict.standings) == (True, ())
-        assert (await limiter.take(one, None, fresh_id(), patience())).allowed
-        assert not (await limiter.take(one, None, fresh_id(), patience())).allowed
-        assert (await limiter.take(other, None, fresh_id(), patience())).allowed
+        assert (await limiter.take((one,), fresh_id(), patience())).allowed
+        assert not (await limiter.take((one,), fresh_id(), patience())).allowed
+        assert (await limiter.take((other,), fresh_id(), patience())).allowed
 
     tell(url, story)
 
@@ -203,13 +203,13 @@ def test_lowered_limit_locks_nobody_out(url: str | None) -> None:
     async def story(limiter: Limiter) -> None:
         team = tenant(requests=Rate(1, burst=100))
         for _ in range(50):
-            await limiter.take(team, None, fresh_id(), patience())
+            await limiter.take((team,), fresh_id(), patience())
         lowered = Scope(id=team.id, name=team.name, requests=Rate(6000, burst=10))
-        refused = await limiter.take(lowered, None, fresh_id(), patience())
+        refused = await limiter.take((lowered,), fresh_id(), patience())
         assert (refused.allowed, refused.retry_after) == (False, 1)
         due = time.monotonic() + 1
         await until(lambda: time.monotonic() >= due, "Retry-After to pass")
-        assert (await limiter.take(lowered, None, fresh_id(), patience())).allowed
+        assert (await limiter.take((lowered,), fresh_id(), patience())).allowed
 
     tell(url, story)
 
@@ -221,7 +221,7 @@ def test_admitted_is_what_was_promised(url: str | None) -> None:
     async def ask(limiter: Limiter, team: Scope, end: float) -> int:
         admitted = 0
         while time.monotonic() < end:
-            admitted += (await limiter.take(team, None, fresh_id(), patience())).allowed
+            admitted += (await limiter.take((team,), fresh_id(), patience())).allowed
             await asyncio.sleep(0)
         return admitted
 
@@ -248,28 +248,27 @@ def test_twins_agree(seed: int) -> None:
         async with open_limiter(url) as shared, open_limiter(None) as local:
             # So slow that no time passes during the test, as far as the limits are concerned.
             team = tenant(requests=Rate(1, burst=30), images=Rate(1, burst=40), concurrency=4)
-            keys = [
-                None,
-                Scope(id=fresh_id(), name="", requests=Rate(1, burst=9), images=Rate(1, burst=15)),
-                Scope(id=fresh_id(), name="", concurrency=2, images=Rate(1, burst=8), shadow=True),
-            ]
-            calls: list[tuple[str, Scope | None, str, int]] = []
+            one_key = Scope(id=fresh_id(), name="", requests=Rate(1, burst=9), images=Rate(1, burst=15), kind="key")
+            other_key = Scope(id=fresh_id(), name="", concurrency=2, images=Rate(1, burst=8), shadow=True, kind="key")
+            token = Scope(id=fresh_id(), name="", requests=Rate(1, burst=3), kind="token")
+            callers: list[Scopes] = [(team,), (team, one_key), (team, other_key), (team, one_key, token)]
+            calls: list[tuple[str, Scopes, str, int]] = []
             for _ in range(150):
                 call = (
                     chance.choice(("take", "enter", "leave")),
-                    chance.choice(keys),
+                    chance.choice(callers),
                     fresh_id(),
                     chance.randint(1, 10),
                 )
                 if calls and chance.random() < 0.2:
                     call = chance.choice(calls)
                 calls.append(call)
-                what, key, one, images = call
+                what, scopes, one, images = call
                 match what:
                     case "take":
-                        verdicts = [await twin.take(team, key, one, patience()) for twin in (shared, local)]
+                        verdicts = [await twin.take(scopes, one, patience()) for twin in (shared, local)]
                     case "enter":
-                        verdicts = [await twin.enter(team, key, one, images, patience()) for twin in (shared, local)]
+                        verdicts = [await twin.enter(scopes, one, images, patience()) for twin in (shared, local)]
                     case _:
                         gone = chance.choice(calls)[2]
                         await asyncio.gather(shared.leave(gone, patience()), local.leave(gone, patience()))

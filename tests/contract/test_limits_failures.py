@@ -14,7 +14,7 @@ _SLOW = Rate(1, burst=10)
 
 
 async def _take(limiter: Limiter, team: Scope) -> Verdict:
-    return await limiter.take(team, None, fresh_id(), Patience())
+    return await limiter.take((team,), fresh_id(), Patience())
 
 
 def _fallbacks(metrics: Metrics) -> float:
@@ -128,11 +128,11 @@ def test_shares_round_up() -> None:
         ):
             team = tenant(requests=_SLOW, images=_SLOW, concurrency=10)
             assert sum([(await _take(limiter, team)).allowed for _ in range(10)]) == 4
-            entered = [await limiter.enter(team, None, fresh_id(), 1, patience()) for _ in range(10)]
+            entered = [await limiter.enter((team,), fresh_id(), 1, patience()) for _ in range(10)]
             assert sum(verdict.allowed for verdict in entered) == 4
             assert [standing.quota for standing in entered[0].standings] == [1, 10]
             greedy = tenant(images=_SLOW)
-            assert (await limiter.enter(greedy, None, fresh_id(), 10, patience())).allowed, "not more than the burst"
+            assert (await limiter.enter((greedy,), fresh_id(), 10, patience())).allowed, "not more than the burst"
 
     asyncio.run(play())
 
@@ -150,12 +150,12 @@ def test_flushall_is_no_new_burst() -> None:
                 team = tenant(requests=_SLOW, concurrency=1)
                 for _ in range(10):
                     await _take(limiter, team)
-                assert (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+                assert (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
                 with server.client() as client:
                     client.flushall()
                 assert not (await _take(limiter, team)).allowed
                 await limiter.renew()
-                assert not (await other.enter(team, None, fresh_id(), 1, patience())).allowed
+                assert not (await other.enter((team,), fresh_id(), 1, patience())).allowed
 
     asyncio.run(play())
 
@@ -170,10 +170,10 @@ def test_lost_reply_is_charged_once() -> None:
                 team, same = tenant(requests=Rate(1, burst=100)), fresh_id()
                 await _take(limiter, team)
                 with server.stopped():
-                    await limiter.take(team, None, same, Patience(0.1))
+                    await limiter.take((team,), same, Patience(0.1))
                     assert _fallbacks(metrics) == 1
                 await _recovered(limiter, metrics)
-                again = await limiter.take(team, None, same, patience())
+                again = await limiter.take((team,), same, patience())
                 assert again.standings[0].remaining == 98
                 assert (await _take(limiter, team)).standings[0].remaining == 97
 
@@ -190,18 +190,18 @@ def test_places_end_with_their_process() -> None:
                 SharedLimiter(link, metrics, processes=1, lease_seconds=0.6) as survivor,
             ):
                 team, third = tenant(concurrency=2), SharedLimiter(link, metrics, processes=1)
-                assert (await survivor.enter(team, None, fresh_id(), 1, patience())).allowed
+                assert (await survivor.enter((team,), fresh_id(), 1, patience())).allowed
                 async with SharedLimiter(link, metrics, processes=1, lease_seconds=0.6) as victim:
-                    assert (await victim.enter(team, None, fresh_id(), 1, patience())).allowed
+                    assert (await victim.enter((team,), fresh_id(), 1, patience())).allowed
                     alive_until = time.monotonic() + 1.5
                     while time.monotonic() < alive_until:
-                        assert not (await third.enter(team, None, fresh_id(), 1, patience())).allowed
+                        assert not (await third.enter((team,), fresh_id(), 1, patience())).allowed
                         await asyncio.sleep(0.05)
                 gone_at = time.monotonic()
-                while not (await third.enter(team, None, fresh_id(), 1, patience())).allowed:
+                while not (await third.enter((team,), fresh_id(), 1, patience())).allowed:
                     assert time.monotonic() < gone_at + 5, "the lease has no end"
                     await asyncio.sleep(0.02)
-                assert not (await third.enter(team, None, fresh_id(), 1, patience())).allowed, "one of the two is alive"
+                assert not (await third.enter((team,), fresh_id(), 1, patience())).allowed, "one of the two is alive"
 
     asyncio.run(play())
 
@@ -218,7 +218,7 @@ def test_leaving_during_a_renewal_leaves() -> None:
                 team = tenant(concurrency=1)
                 for turns in range(40):
                     one = fresh_id()
-                    assert (await limiter.enter(team, None, one, 1, patience())).allowed
+                    assert (await limiter.enter((team,), one, 1, patience())).allowed
                     renewal = asyncio.create_task(limiter.renew())
                     for _ in range(turns % 8):
                         await asyncio.sleep(0)
@@ -239,7 +239,7 @@ def test_a_place_given_back_without_redis_is_freed_when_it_is_back() -> None:
                 open_limiter(server.url) as other,
             ):
                 team, one = tenant(concurrency=1), fresh_id()
-                assert (await limiter.enter(team, None, one, 1, patience())).allowed
+                assert (await limiter.enter((team,), one, 1, patience())).allowed
                 with server.stopped():
                     while link.up:
                         await _take(limiter, tenant(requests=_SLOW))
@@ -253,7 +253,7 @@ def test_a_place_given_back_without_redis_is_freed_when_it_is_back() -> None:
 async def until_free(limiter: Limiter, team: Scope) -> None:
     """Wait until the tenant has a free place, for a part of the lease at the most."""
     deadline = time.monotonic() + 5
-    while not (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed:
+    while not (await limiter.enter((team,), fresh_id(), 1, patience())).allowed:
         assert time.monotonic() < deadline, "the place was not given back"
         await asyncio.sleep(0.02)
 
@@ -269,16 +269,16 @@ def test_cancelled_entry_is_freed_by_the_next_renewal() -> None:
             ):
                 team = tenant(concurrency=1)
                 with server.client() as client:
-                    entering = asyncio.create_task(limiter.enter(team, None, fresh_id(), 1, patience()))
+                    entering = asyncio.create_task(limiter.enter((team,), fresh_id(), 1, patience()))
                     while not client.keys("*concurrency*"):
                         await asyncio.sleep(0)
                         if client.keys("*concurrency*"):
                             entering.cancel()
                 outcome = await asyncio.gather(entering, return_exceptions=True)
                 assert isinstance(outcome[0], asyncio.CancelledError)
-                assert not (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+                assert not (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
                 await limiter.renew()
-                assert (await limiter.enter(team, None, fresh_id(), 1, patience())).allowed
+                assert (await limiter.enter((team,), fresh_id(), 1, patience())).allowed
 
     asyncio.run(play())
 

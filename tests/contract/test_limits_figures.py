@@ -21,12 +21,12 @@ def test_script_time_at_500_a_second() -> None:
 
     async def play(server: Server) -> None:
         team = tenant(requests=Rate(100_000), images=Rate(100_000), concurrency=10_000)
-        key = Scope(fresh_id(), "", Rate(100_000), Rate(100_000), 10_000)
+        key = Scope(fresh_id(), "", Rate(100_000), Rate(100_000), 10_000, kind="key")
         async with open_limiter(server.url) as limiter:
             start = time.monotonic()
             for turn in range(100):
                 await until(lambda: time.monotonic() >= start + turn / 100, "the next turn")  # noqa: B023 -- called at once
-                await asyncio.gather(*(limiter.enter(team, key, fresh_id(), 1, patience()) for _ in range(5)))
+                await asyncio.gather(*(limiter.enter((team, key), fresh_id(), 1, patience()) for _ in range(5)))
 
     with redis_server(system_redis()) as server:
         asyncio.run(play(server))
@@ -66,7 +66,7 @@ def test_outage_keeps_to_the_rate() -> None:
     async def ask(limiter: Limiter, team: Scope, going_on: Callable[[], bool]) -> int:
         admitted = 0
         while going_on():
-            admitted += (await limiter.take(team, None, f"{next(numbers)}", patience())).allowed
+            admitted += (await limiter.take((team,), f"{next(numbers)}", patience())).allowed
             await asyncio.sleep(0.002)
         return admitted
 

@@ -164,7 +164,7 @@ def test_look_shares_the_trip_of_the_limits() -> None:
 
                 async def both() -> None:
                     one = patience()
-                    await asyncio.gather(limiter.take(team, None, fresh_id(), one), replies.look(team.id, PRINT, one))
+                    await asyncio.gather(limiter.take((team,), fresh_id(), one), replies.look(team.id, PRINT, one))
 
                 await both()
                 with server.client() as client:

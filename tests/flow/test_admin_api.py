@@ -189,7 +189,7 @@ def test_a_key_is_rotated_and_revoked(admin: Admin) -> None:
             "PATCH",
             "/tenants/team",
             {"models": []},
-            (400, "models: must name at least one; to allow nothing, disable the tenant"),
+            (400, "models: must name at least one"),
         ),
         ("POST", "/tenants/team/keys", {"burst": 5}, (400, "burst: is no option of a key")),
         (
@@ -301,7 +301,7 @@ AMOUNT = "must be an amount of yuan more than 0 and at most 1000000000, with at 
             for value in ("-1", "0", "1000001", "1.5", "NaN", "1e3")
         ],
         *[("budget_day", value, AMOUNT) for value in ("-1", "1000000001", "0.0000001", "NaN", "Infinity", "1e3", "一")],
-        ("budget_total", "0", "must be more than 0; to allow nothing, disable the tenant"),
+        ("budget_total", "0", "must be more than 0"),
         ("models", "flux-3", "unknown model 'flux-3', known are "),
         ("image_format", "gif", "must be one of url, base64, upstream"),
         ("shadow", "maybe", "must be yes or no"),

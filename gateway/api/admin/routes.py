@@ -11,6 +11,7 @@ from gateway.api.admin.entrance import ACTOR, Entrance
 from gateway.api.admin.keys import KeysResource
 from gateway.api.admin.spend import SpendResource
 from gateway.api.admin.tenants import TenantsResource
+from gateway.api.admin.tokens import TokensResource
 from gateway.api.admin.unknown import UnknownResource
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
@@ -38,6 +39,7 @@ class AdminRoute:
         resources = (
             TenantsResource(self.database, self._administration),
             KeysResource(self.database, self._administration, self.calendar),
+            TokensResource(self.database),
             UnknownResource(self.database, self.calendar),
             SpendResource(self.database, self.reports, self.calendar),
             AuditResource(self.database),

@@ -75,8 +75,7 @@ class OpenAIImages:
         seen.update(tenant=None, model=None, outcome="unavailable")
         outcomes: list[str] = []
         try:
-            caller = await self.who.calls(request)
-            seen.update(tenant=caller.tenant, key=caller.key_id)
+            caller = await self.who.calls(request, tokens=True)
             read = reader(request)
             async with self.room.hold() as hold:
                 wanted = await self._wanted(request, caller, read, hold)

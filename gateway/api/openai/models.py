@@ -44,7 +44,7 @@ class OpenAIModels:
         raise NotFound
 
     async def _usable(self, request: Request) -> Iterator[Model]:
-        allowed = (await self.who.calls(request)).policy.models
+        allowed = (await self.who.calls(request, tokens=True)).policy.models
         offered = self.catalog.current.offered(self.calendar.date(clock.now()))
         return (model for model in offered if allowed is None or model.name in allowed)
 

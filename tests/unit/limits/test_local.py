@@ -28,7 +28,7 @@ def _limiter(clock: _Clock, processes: int = 1) -> LocalLimiter:
 
 
 def _take(limiter: LocalLimiter, team: Scope, id: str) -> Verdict:  # noqa: A002 -- the word of the house
-    return asyncio.run(limiter.take(team, None, id, Patience()))
+    return asyncio.run(limiter.take((team,), id, Patience()))
 
 
 @given(
@@ -44,7 +44,7 @@ def test_admitted_within_the_promise(per_minute: int, burst: int | None, pauses:
     admitted, start = 0, clock.now
 
     def enter(number: int) -> Verdict:
-        return asyncio.run(limiter.enter(team, None, str(number), images, Patience()))
+        return asyncio.run(limiter.enter((team,), str(number), images, Patience()))
 
     for number, pause in enumerate(pauses):
         clock.now += pause
@@ -116,6 +116,6 @@ def test_loss_is_no_reason_to_refuse_within_the_share() -> None:
     """A single image call as large as the burst passes a process's share, and is paid for by waiting."""
     clock = _Clock()
     limiter, team = _limiter(clock, processes=4), Scope("t", "t", images=Rate(60, burst=8))
-    assert asyncio.run(limiter.enter(team, None, "a", 8, Patience())).allowed
-    refused = asyncio.run(limiter.enter(team, None, "b", 8, Patience()))
+    assert asyncio.run(limiter.enter((team,), "a", 8, Patience())).allowed
+    refused = asyncio.run(limiter.enter((team,), "b", 8, Patience()))
     assert refused.retry_after == 32

@@ -33,8 +33,8 @@ def test_bad_scope() -> None:
 def test_charges_name_scope_and_share_a_slot() -> None:
     """Tenant and key are charged under names and keys of their own, all in the tenant's hash tag."""
     team = Scope("ten_1", "acme", Rate(1), Rate(2), 3)
-    key = Scope("key_1", "", Rate(4), Rate(5), 6, shadow=True)
-    charges = (*request_charges(team, key), *entry_charges(team, key, 2))
+    key = Scope("key_1", "", Rate(4), Rate(5), 6, shadow=True, kind="key")
+    charges = (*request_charges((team, key)), *entry_charges((team, key), 2))
     assert [charge.name for charge in charges] == [
         "requests",
         "key-requests",
@@ -44,15 +44,15 @@ def test_charges_name_scope_and_share_a_slot() -> None:
         "key-concurrency",
     ]
     assert [charge.enforced for charge in charges] == [True, False, True, True, False, False]
-    keys = {charge.key for charge in charges} | {record_key(team, "take", "x"), record_key(team, "enter", "x")}
+    keys = {charge.key for charge in charges} | {record_key((team,), "take", "x"), record_key((team,), "enter", "x")}
     assert len(keys) == 8
     assert all("{ten_1}" in one for one in keys)
 
 
 def test_unlimited_is_not_charged() -> None:
     """Where there is no limit there is nothing to charge."""
-    assert request_charges(Scope("t", "t"), None) == ()
-    assert entry_charges(Scope("t", "t", requests=Rate(1)), Scope("k", ""), 3) == ()
+    assert request_charges((Scope("t", "t"),)) == ()
+    assert entry_charges((Scope("t", "t", requests=Rate(1)), Scope("k", "", kind="key")), 3) == ()
 
 
 def test_shares() -> None:

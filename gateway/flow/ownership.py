@@ -1,0 +1,36 @@
+"""What is whose within a tenant: a server key has all of it, a client token what is its end user's.
+
+A token that names no user has what was asked for with it. Equal asks of one tenant still share replies through its
+cache: that is the tenant's policy, and only of asks that it covers.
+"""
+
+import hashlib
+
+from gateway.ledger.find import Found
+from gateway.tenants.directory import Caller
+
+
+def user_of(caller: Caller) -> str | None:
+    """Return the end user, if a client token names one."""
+    return None if caller.token is None else caller.token.user
+
+
+def owns(caller: Caller, found: Found) -> bool:
+    """Say whether a generation is the caller's to see."""
+    token = caller.token
+    if found.tenant_id != caller.tenant_id or token is None:
+        return found.tenant_id == caller.tenant_id
+    return found.token_id == token.id if token.user is None else found.end_user == token.user
+
+
+def own_key(caller: Caller, idempotency_key: str | None) -> str | None:
+    """Return an idempotency key as the ledger knows it: an end user's keys are apart from everybody else's.
+
+    So nobody gets another's images, or learns of them, by guessing a key; and a user whose token was renewed repeats
+    with the same one. The blank makes it a key that no server key can send.
+    """
+    if idempotency_key is None or caller.token is None:
+        return idempotency_key
+    token = caller.token
+    owner = f"token {token.id}" if token.user is None else f"user {token.user}"
+    return "client " + hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()
