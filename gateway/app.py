@@ -23,6 +23,7 @@ from gateway.api.history import HistoryRoute
 from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
+from gateway.api.openapi import OpenApiRoute
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom
 from gateway.api.tokens import TokensRoute
@@ -215,6 +216,7 @@ def build(settings: Settings) -> Gateway:
         HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),
         AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports),
+        OpenApiRoute(),
     )
     return Gateway(
         edge=edge,

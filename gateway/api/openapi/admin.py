@@ -1,0 +1,144 @@
+"""The paths of the admin API: what operators do by the command line, over HTTP."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.api.openapi.words import (
+    COUNT,
+    TEXT,
+    Json,
+    answer,
+    failures,
+    json_body,
+    listed,
+    nullable,
+    operation,
+    parameter,
+    record,
+    schema,
+)
+from gateway.ledger.report import GROUPINGS
+
+_TAG = "admin"
+_NAME = parameter("path", "name", "The tenant's name", {"type": "string", "minLength": 1}, required=True)
+_ID = parameter("path", "id", "The id", {"type": "string", "minLength": 1}, required=True)
+_DAY: Json = {"type": "string", "format": "date"}
+_DONE = {"schema": record({"done": COUNT})}
+
+
+def admin() -> dict[str, Any]:
+    """Describe the admin API."""
+    return {f"/admin/api{path}": methods for path, methods in (_tenants() | _keys() | _unknown() | _reports()).items()}
+
+
+def _operation(
+    summary: str,
+    content: Json,
+    *,
+    created: bool = False,
+    parameters: Sequence[Json] = (),
+    body: Json | None = None,
+) -> Json:
+    status, said = ("201", "It was made") if created else ("200", "Done")
+    refusals = (400, 401, 404, 409, 503) if body is None else (400, 401, 404, 408, 409, 413, 415, 503)
+    return operation(
+        summary,
+        {status: answer(said, {"schema": content}, "Cache-Control"), **failures(*refusals)},
+        tag=_TAG,
+        parameters=parameters,
+        body=body,
+        credential="adminToken",
+    )
+
+
+def _tenants() -> dict[str, Any]:
+    tenant = schema("Tenant")
+    return {
+        "/tenants": {
+            "get": _operation("List the tenants", record({"tenants": listed(tenant)})),
+            "post": _operation("Make a tenant", tenant, created=True, body=json_body(schema("TenantRequest"))),
+        },
+        "/tenants/{name}": {
+            "get": _operation("Show a tenant", tenant, parameters=[_NAME]),
+            "patch": _operation(
+                "Change a tenant's policy", tenant, parameters=[_NAME], body=json_body(schema("PolicyRequest"))
+            ),
+        },
+        "/tenants/{name}/disable": {"post": _operation("Refuse a tenant's keys", tenant, parameters=[_NAME])},
+        "/tenants/{name}/enable": {"post": _operation("Take a tenant's keys again", tenant, parameters=[_NAME])},
+    }
+
+
+def _keys() -> dict[str, Any]:
+    return {
+        "/tenants/{name}/keys": {
+            "get": _operation("List a tenant's keys", record({"keys": listed(schema("Key"))}), parameters=[_NAME]),
+            "post": _operation(
+                "Make a key, which is shown once",
+                schema("NewKey"),
+                created=True,
+                parameters=[_NAME],
+                body=json_body(schema("KeyRequest")),
+            ),
+        },
+        "/keys/{id}/rotate": {
+            "post": _operation("Make a key's successor", schema("NewKey"), created=True, parameters=[_ID])
+        },
+        "/keys/{id}/revoke": {"post": _operation("Refuse a key for good", schema("Key"), parameters=[_ID])},
+    }
+
+
+def _unknown() -> dict[str, Any]:
+    rows = record({"rows": listed(schema("UnknownGeneration"))})
+    cost = json_body(record({"cost_yuan": TEXT}), example={"cost_yuan": "0.04"})
+    chosen = json_body(schema("Chosen"))
+    return {
+        "/unknown": {
+            "get": _operation(
+                "List generations whose outcome is unknown",
+                rows,
+                parameters=[
+                    parameter("query", "tenant", "A tenant's name", TEXT),
+                    parameter("query", "before", "Those begun before this moment", TEXT),
+                ],
+            )
+        },
+        "/unknown/settle-quoted": {"post": _operation("Settle many at their quotes", _DONE["schema"], body=chosen)},
+        "/unknown/void": {"post": _operation("Release many", _DONE["schema"], body=chosen)},
+        "/unknown/{id}/settle": {
+            "post": _operation("Settle one at what upstream billed", schema("Decided"), parameters=[_ID], body=cost)
+        },
+        "/unknown/{id}/void": {
+            "post": _operation("Release one that was not billed", schema("Decided"), parameters=[_ID])
+        },
+    }
+
+
+def _reports() -> dict[str, Any]:
+    row: Json = {"type": "object", "required": ["cost_yuan", "generations"], "additionalProperties": True}
+    page = record({"rows": listed(schema("AuditEntry")), "next": nullable(TEXT)})
+    return {
+        "/spend": {
+            "get": _operation(
+                "Report what generations cost",
+                record({"rows": listed(row)}),
+                parameters=[
+                    parameter("query", "from", "The first day", _DAY),
+                    parameter("query", "to", "The last day", _DAY),
+                    parameter("query", "by", "What to add up by", {"enum": list(GROUPINGS)}),
+                    parameter("query", "tenant", "A tenant's name", TEXT),
+                ],
+            )
+        },
+        "/audit": {
+            "get": _operation(
+                "Read the audit trail, newest first",
+                page,
+                parameters=[
+                    parameter("query", "subject", "A tenant's name or an id", TEXT),
+                    parameter("query", "limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 100}),
+                    parameter("query", "after", "The `next` of the page before", TEXT),
+                ],
+            )
+        },
+    }

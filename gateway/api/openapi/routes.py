@@ -1,0 +1,92 @@
+"""The document put together, and the page that shows it."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from gateway import __version__
+from gateway.api.openapi import paths
+from gateway.api.openapi.admin import admin
+from gateway.api.openapi.shapes import HEADERS, schemas
+from gateway.api.openapi.words import Json
+
+_BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
+_TAGS = {
+    "images": "Images are generated, and their links served.",
+    "generations": "What became of a tenant's own generations.",
+    "openai": "OpenAI's images interface, for its SDKs. Errors have OpenAI's shape.",
+    "admin": "Tenants, keys, spend and unknown generations. Without GATEWAY_ADMIN_TOKEN there is nothing here.",
+    "health": "For probes, and for whoever reads this.",
+}
+
+
+class OpenApiRoute:
+    """The interface, for programs and for people."""
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter()
+        router.add_api_route("/openapi.json", self.document, methods=["GET", "HEAD"], response_model=None)
+        router.add_api_route("/docs", self.page, methods=["GET", "HEAD"], response_model=None)
+        return router
+
+    async def document(self) -> Response:
+        """Answer the document."""
+        return Response(_written(), media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+    async def page(self) -> Response:
+        """Answer a page that reads it aloud. It loads nothing from elsewhere."""
+        content, headers = _page()
+        return Response(content, media_type="text/html", headers=headers)
+
+
+def document() -> Json:
+    """Describe every route, header, error and example (OpenAPI 3.1)."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Image gateway",
+            "version": __version__,
+            "description": "One endpoint for image generation; kept images; every yuan accounted for.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths.mirrored() | paths.own() | paths.openai() | admin() | paths.health(),
+        "components": {
+            "schemas": schemas(),
+            "headers": {name: {"description": text, "schema": shape} for name, (text, shape) in HEADERS.items()},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key; bare, it works too"},
+                "adminToken": {"type": "http", "scheme": "bearer", "description": "GATEWAY_ADMIN_TOKEN"},
+            },
+        },
+    }
+
+
+@cache
+def _written() -> bytes:
+    return orjson.dumps(document())
+
+
+@cache
+def _page() -> tuple[bytes, Mapping[str, str]]:
+    """Read the page; it may run what stands in it, and nothing else."""
+    content = resources.files("gateway.api.openapi").joinpath("docs.html").read_bytes()
+    digests = {kind: b64encode(hashlib.sha256(block).digest()).decode() for kind, block in _BLOCK.findall(content)}
+    policy = (
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"script-src 'sha256-{digests[b'script']}'; style-src 'sha256-{digests[b'style']}'"
+    )
+    return content, {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+    }

@@ -1,0 +1,98 @@
+"""The interface is described truly: every route, and nothing that a described one may not answer."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from starlette.routing import BaseRoute, Mount, Route
+
+from gateway.api.openapi import document
+from gateway.app import build
+from gateway.settings import load
+from tests.servers.pair import Pair, pair
+
+ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+OPERATIONS = [
+    (path, method, shown["security"][0] if shown["security"] else {})
+    for path, methods in document()["paths"].items()
+    for method, shown in methods.items()
+]
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Any]]:
+    """A pair with an admin API, and its description as Schemathesis reads it."""
+    with pair(tmp_path_factory.mktemp("described"), admin_token=ADMIN_TOKEN) as both:
+        yield both, schemathesis.openapi.from_url(f"{both.gateway.url}/openapi.json")
+
+
+def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield path and method of each route; paths without what Starlette adds to their parameters."""
+    for route in found:
+        if isinstance(route, Mount):
+            inside = getattr(route.app, "_app", route.app)
+            yield from routes(inside.routes, prefix + route.path)
+        elif (included := getattr(route, "original_router", None)) is not None:  # FastAPI keeps routers as they came
+            yield from routes(included.routes, prefix)
+        elif isinstance(route, Route):
+            for method in METHODS & (route.methods or set()):
+                yield prefix + route.path.replace(":path}", "}"), method.lower()
+
+
+def test_every_route_is_described(tmp_path: Path) -> None:
+    """A route without a description fails here, and so does a description without a route."""
+    configured = load({"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN})
+    app = build(configured).edge._app
+    assert isinstance(app, FastAPI)
+    helpers = {("/images/{name}", "post")}  # answers 404: a misspelt endpoint is told so
+    assert set(routes(app.routes)) - helpers == {(path, method) for path, method, _ in OPERATIONS}
+
+
+@pytest.mark.parametrize(("path", "method", "credential"), OPERATIONS)
+def test_what_is_answered_is_described(
+    described: tuple[Pair, Any], path: str, method: str, credential: dict[str, Any], count: Callable[[int, int], int]
+) -> None:
+    """Whatever is asked, right or wrong: no 5xx, no status, header or shape that the description does not have."""
+    both, schema = described
+    key = ADMIN_TOKEN if "adminToken" in credential else both.key
+    headers = {"Authorization": f"Bearer {key}"} if credential else {}
+    asked = schema[path][method]
+    answered: Counter[int] = Counter()
+
+    @settings(
+        max_examples=count(4, 500),
+        deadline=None,
+        database=None,
+        derandomize=count(0, 1) == 0,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        case=asked.as_strategy(generation_mode=GenerationMode.POSITIVE)
+        | asked.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    )
+    def check(case: schemathesis.Case) -> None:
+        answered[case.call_and_validate(headers=headers, checks=CHECKS, timeout=60).status_code] += 1
+
+    check()
+    print(f"{method} {path}: {answered.total()} cases, {dict(sorted(answered.items()))}")
