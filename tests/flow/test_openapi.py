@@ -51,7 +51,7 @@ def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]
     """Yield path and method of each route; paths without what Starlette adds to their parameters."""
     for route in found:
         if isinstance(route, Mount):
-            inside = getattr(route.app, "_app", route.app)
+            inside: Any = getattr(route.app, "_app", route.app)
             yield from routes(inside.routes, prefix + route.path)
         elif (included := getattr(route, "original_router", None)) is not None:  # FastAPI keeps routers as they came
             yield from routes(included.routes, prefix)
@@ -91,7 +91,7 @@ def test_what_is_answered_is_described(
         case=asked.as_strategy(generation_mode=GenerationMode.POSITIVE)
         | asked.as_strategy(generation_mode=GenerationMode.NEGATIVE)
     )
-    def check(case: schemathesis.Case) -> None:
+    def check(case: "schemathesis.Case[Any]") -> None:
         answered[case.call_and_validate(headers=headers, checks=CHECKS, timeout=60).status_code] += 1
 
     check()

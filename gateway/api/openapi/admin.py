@@ -1,11 +1,15 @@
 """The paths of the admin API: what operators do by the command line, over HTTP."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
+from gateway.api.openapi.paths import report
 from gateway.api.openapi.words import (
     COUNT,
+    MOMENT,
     TEXT,
+    YUAN,
     Json,
     answer,
     failures,
@@ -18,15 +22,52 @@ from gateway.api.openapi.words import (
     schema,
 )
 from gateway.ledger.report import GROUPINGS
+from gateway.tenants.policy import (
+    CACHE_MODES,
+    IMAGE_FORMATS,
+    LARGEST_BODY_MB,
+    LARGEST_COUNT,
+    LONGEST_SECONDS,
+    KeyPolicy,
+    Policy,
+)
+
+_LIMIT = nullable({"type": "integer", "minimum": 1, "maximum": LARGEST_COUNT})
+_SECONDS = nullable({"type": "integer", "minimum": 1, "maximum": LONGEST_SECONDS})
+_BUDGET = nullable({"type": "string", "examples": ["12.50"], "description": "An amount of yuan"})
+
+_POLICY: dict[str, Json] = {
+    "requests_per_minute": _LIMIT,
+    "images_per_minute": _LIMIT,
+    "burst": _LIMIT,
+    "concurrency": _LIMIT,
+    "budget_day": _BUDGET,
+    "budget_month": _BUDGET,
+    "budget_total": _BUDGET,
+    "models": nullable(listed(TEXT)),
+    "image_format": {"enum": list(IMAGE_FORMATS)},
+    "cache": {"enum": list(CACHE_MODES)},
+    "cache_ttl": _SECONDS,
+    "keep_prompts": {"type": "boolean"},
+    "log_prompts": {"type": "boolean"},
+    "link_ttl": _SECONDS,
+    "max_body_mb": nullable({"type": "integer", "minimum": 1, "maximum": LARGEST_BODY_MB}),
+    "shadow": {"type": "boolean"},
+}
+
+
+def policy_members(kind: type[Policy] | type[KeyPolicy]) -> dict[str, Json]:
+    """Describe the options of a policy. Raises KeyError for one that is not described."""
+    return {field.name: _POLICY[field.name] for field in fields(kind)}
+
 
 _TAG = "admin"
 _NAME = parameter("path", "name", "The tenant's name", {"type": "string", "minLength": 1}, required=True)
 _ID = parameter("path", "id", "The id", {"type": "string", "minLength": 1}, required=True)
-_DAY: Json = {"type": "string", "format": "date"}
 _DONE = {"schema": record({"done": COUNT})}
 
 
-def admin() -> dict[str, Any]:
+def paths() -> dict[str, Any]:
     """Describe the admin API."""
     return {f"/admin/api{path}": methods for path, methods in (_tenants() | _keys() | _unknown() | _reports()).items()}
 
@@ -115,21 +156,10 @@ def _unknown() -> dict[str, Any]:
 
 
 def _reports() -> dict[str, Any]:
-    row: Json = {"type": "object", "required": ["cost_yuan", "generations"], "additionalProperties": True}
+    tenant = parameter("query", "tenant", "A tenant's name", TEXT)
     page = record({"rows": listed(schema("AuditEntry")), "next": nullable(TEXT)})
     return {
-        "/spend": {
-            "get": _operation(
-                "Report what generations cost",
-                record({"rows": listed(row)}),
-                parameters=[
-                    parameter("query", "from", "The first day", _DAY),
-                    parameter("query", "to", "The last day", _DAY),
-                    parameter("query", "by", "What to add up by", {"enum": list(GROUPINGS)}),
-                    parameter("query", "tenant", "A tenant's name", TEXT),
-                ],
-            )
-        },
+        "/spend": {"get": report("Report what was spent and saved", _TAG, "adminToken", tenant, groupings=GROUPINGS)},
         "/audit": {
             "get": _operation(
                 "Read the audit trail, newest first",
@@ -141,4 +171,61 @@ def _reports() -> dict[str, Any]:
                 ],
             )
         },
+    }
+
+
+def schemas() -> dict[str, Any]:
+    """Return what the admin API takes and answers."""
+    key = {
+        "id": TEXT,
+        "tenant": TEXT,
+        "label": TEXT,
+        "state": {"enum": ["active", "revoked", "expired"]},
+        "created_at": MOMENT,
+        "expires_at": nullable(MOMENT),
+        "policy": record(policy_members(KeyPolicy)),
+    }
+    return {
+        "Tenant": record(
+            {
+                "id": TEXT,
+                "name": TEXT,
+                "disabled": {"type": "boolean"},
+                "created_at": MOMENT,
+                "policy": record(policy_members(Policy)),
+            }
+        ),
+        "TenantRequest": record({"name": TEXT, **policy_members(Policy)}, *policy_members(Policy)),
+        "PolicyRequest": record(policy_members(Policy), *policy_members(Policy)),
+        "Key": record(key),
+        "NewKey": record({**key, "key": TEXT}),
+        "KeyRequest": record(
+            {"label": nullable(TEXT), "expires_at": nullable(TEXT), **policy_members(KeyPolicy)},
+            "label",
+            "expires_at",
+            *policy_members(KeyPolicy),
+        ),
+        "UnknownGeneration": record(
+            {
+                "id": TEXT,
+                "tenant": TEXT,
+                "model": TEXT,
+                "quote_yuan": YUAN,
+                "created_at": MOMENT,
+                "failure": nullable(TEXT),
+            }
+        ),
+        "Decided": record({"id": TEXT, "state": {"enum": ["settled", "released"]}, "cost_yuan": YUAN}),
+        "Chosen": record({"tenant": nullable(TEXT), "before": nullable(TEXT)}, "tenant", "before"),
+        "AuditEntry": record(
+            {
+                "id": TEXT,
+                "at": MOMENT,
+                "actor": TEXT,
+                "action": TEXT,
+                "subject": TEXT,
+                "before": {},
+                "after": {},
+            }
+        ),
     }

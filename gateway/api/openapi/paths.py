@@ -1,5 +1,6 @@
 """The paths that callers use: the mirrored endpoint, what became of its images, OpenAI's interface, health."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gateway.api.openapi.words import (
@@ -13,9 +14,11 @@ from gateway.api.openapi.words import (
     record,
     schema,
 )
+from gateway.api.usage import OWN
+from gateway.ledger.records import STATES
 from gateway.tenants.policy import IMAGE_FORMATS
 
-_OF_A_REPLY = (
+OF_A_REPLY = (
     "X-Generation-Id",
     "X-Cost-Yuan",
     "X-Image-Kept",
@@ -27,44 +30,50 @@ _OF_A_REPLY = (
     "Preference-Applied",
     "Cache-Control",
 )
-_OF_A_FAILURE = ("X-Generation-Id", "Cache-Status", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "Location")
+OF_A_FAILURE = ("X-Generation-Id", "Cache-Status", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed", "Location")
 _FORMAT = parameter("header", "X-Image-Format", "The form of the images", {"enum": list(IMAGE_FORMATS)})
-_IDEMPOTENCY = parameter(
+IDEMPOTENCY = parameter(
     "header",
     "Idempotency-Key",
     "A repeat with the same key and body is answered from the first request, at no cost",
     {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,200}$"},
 )
-_CACHE = parameter(
+CACHE = parameter(
     "header",
     "Cache-Control",
     "no-cache, no-store, max-age=, min-fresh=, only-if-cached (RFC 9111, 5.2.1)",
     {"type": "string", "examples": ["no-cache"], "pattern": "^(no-cache|no-store|max-age=[0-9]{1,6})$"},
 )
-_REQUEST_ID = parameter(
+REQUEST_ID = parameter(
     "header", "X-Request-Id", "The caller's own id of the request", {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"}
 )
+_DAYS = [
+    parameter("query", "from", "The first day, in GATEWAY_TIMEZONE", {"type": "string", "format": "date"}),
+    parameter("query", "to", "The last day", {"type": "string", "format": "date"}),
+]
 _GENERATION = parameter("path", "generation_id", "As in X-Generation-Id", TEXT, required=True)
-_OPENAI_EXAMPLE: Json = {"model": "flux-2-pro", "prompt": "a cat in the sun", "size": "1024x1024"}
 _EXAMPLE: Json = {"model": "flux-2-pro", "prompt": "a cat in the sun", "aspect_ratio": "16:9"}
 
 
 def mirrored() -> dict[str, Any]:
     """Describe the mirrored endpoint and what belongs to it."""
-    reply = answer("The images", {"schema": schema("Reply")}, *_OF_A_REPLY)
-    refused = failures(400, 401, 402, 403, 408, 409, 413, 415, 422, 429, 502, 503, 504, said=_OF_A_FAILURE)
+    reply = answer("The images", {"schema": schema("Reply")}, *OF_A_REPLY)
+    refused = failures(400, 401, 402, 403, 408, 409, 413, 415, 422, 429, 502, 503, 504, said=OF_A_FAILURE)
     prefer = parameter(
         "header",
         "Prefer",
-        "`wait=N`: join the first request of the same idempotency key (RFC 7240)",
-        {"type": "string", "pattern": "^wait=[0-9]$"},
+        "`respond-async`: 202 once the generation is accounted for, with `wait=N` after N seconds; `wait=N`: join "
+        "the first request of the same idempotency key (RFC 7240)",
+        {"type": "string", "pattern": "^(respond-async|wait=[0-9]|respond-async, wait=[0-9])$"},
     )
+    said = [name for name in OF_A_REPLY if name not in ("X-Cost-Yuan", "X-Image-Kept", "Idempotent-Replayed")]
+    accepted = answer("It is being made", {"schema": schema("Accepted")}, *said, "Location", "Retry-After")
     generate = operation(
         "Generate an image",
-        {"200": reply, **refused},
+        {"200": reply, "202": accepted, **refused},
         tag="images",
         details="The contract of the upstream that is mirrored. The caller may leave: the generation goes on.",
-        parameters=[_FORMAT, _IDEMPOTENCY, prefer, _CACHE, _REQUEST_ID],
+        parameters=[_FORMAT, IDEMPOTENCY, prefer, CACHE, REQUEST_ID],
         body=json_body(schema("GenerateRequest"), example=_EXAMPLE),
     )
     models = operation(
@@ -116,48 +125,68 @@ def own() -> dict[str, Any]:
             _FORMAT,
         ],
     )
-    return {"/generations/{generation_id}": {"get": show}}
-
-
-def openai() -> dict[str, Any]:
-    """Describe OpenAI's interface."""
-    made = answer("The images", {"schema": schema("OpenAIReply")}, *_OF_A_REPLY)
-    refused = failures(
-        400, 401, 402, 403, 408, 409, 413, 415, 422, 429, 502, 503, 504, form="OpenAIError", said=_OF_A_FAILURE
-    )
-    headers = [_IDEMPOTENCY, _CACHE, _REQUEST_ID]
-    refused_list = failures(401, 404, 429, 503, form="OpenAIError")
-    generations = operation(
-        "Generate images (OpenAI's SDKs)",
-        {"200": made, **refused},
-        tag="openai",
-        parameters=headers,
-        body=json_body(schema("OpenAIRequest"), example=_OPENAI_EXAMPLE),
-    )
-    edits = operation(
-        "Generate images from images (OpenAI's SDKs)",
-        {"200": made, **refused},
-        tag="openai",
-        parameters=headers,
-        body={"multipart/form-data": {"schema": schema("OpenAIForm")}},
-    )
-    models = operation(
-        "List the models (OpenAI's SDKs)",
-        {"200": answer("The models", {"schema": schema("OpenAIModels")}), **refused_list},
-        tag="openai",
-    )
-    model = operation(
-        "Show a model (OpenAI's SDKs)",
-        {"200": answer("The model", {"schema": schema("OpenAIModel")}), **refused_list},
-        tag="openai",
-        parameters=[parameter("path", "model", "Its name", {"type": "string", "minLength": 1}, required=True)],
+    events = operation(
+        "Follow a generation's stages",
+        {
+            "200": answer("Server-Sent Events", {"schema": TEXT}, "Cache-Control", media_type="text/event-stream"),
+            "204": answer("The reader has them all", None, "Cache-Control"),
+            **failures(401, 404, 429, 503),
+        },
+        tag="generations",
+        details="`reserved`, `generating`, `keeping`, at last `settled`, `released` or `unknown` with the generation.",
+        parameters=[
+            _GENERATION,
+            parameter(
+                "header", "Last-Event-ID", "The last event that was read", {"type": "string", "pattern": "^[0-4]$"}
+            ),
+            _FORMAT,
+        ],
     )
     return {
-        "/v1/images/generations": {"post": generations},
-        "/v1/images/edits": {"post": edits},
-        "/v1/models": {"get": models},
-        "/v1/models/{model}": {"get": model},
+        "/generations": {"get": _history()},
+        "/generations/{generation_id}": {"get": show},
+        "/generations/{generation_id}/events": {"get": events},
+        "/usage": {"get": report("Report what the tenant spent and saved", "generations", "key")},
     }
+
+
+def _history() -> Json:
+    return operation(
+        "List the tenant's generations, newest first",
+        {
+            "200": answer("A page", {"schema": schema("History")}, "Cache-Control"),
+            **failures(400, 401, 429, 503),
+        },
+        tag="generations",
+        parameters=[
+            parameter("query", "model", "Only of this model", TEXT),
+            parameter("query", "state", "Only in this state", {"enum": list(STATES)}),
+            *_DAYS,
+            parameter("query", "limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 100}),
+            parameter("query", "after", "The `next` of the page before", TEXT),
+        ],
+    )
+
+
+def report(summary: str, tag: str, credential: str, *others: Json, groupings: Sequence[str] = OWN) -> Json:
+    """Describe a report: JSON, or CSV."""
+    shown = answer("The report", {"schema": schema("Report")}, "Cache-Control", "Link", "Content-Disposition")
+    shown["content"]["text/csv"] = {"schema": TEXT}
+    limit: Json = {"type": "integer", "minimum": 1, "maximum": 10_000}
+    return operation(
+        summary,
+        {"200": shown, **failures(400, 401, 404, 429, 503)},
+        tag=tag,
+        parameters=[
+            *_DAYS,
+            parameter("query", "by", "What to add up by", {"enum": list(groupings)}),
+            *others,
+            parameter("query", "format", "json, or csv", {"enum": ["json", "csv"]}),
+            parameter("query", "limit", "At most so many rows; Link names the rest", limit),
+            parameter("query", "after", "As in Link", TEXT),
+        ],
+        credential=credential,
+    )
 
 
 def health() -> dict[str, Any]:

@@ -12,9 +12,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gateway import __version__
-from gateway.api.openapi import paths
-from gateway.api.openapi.admin import admin
-from gateway.api.openapi.shapes import HEADERS, schemas
+from gateway.api.openapi import admin, openai, paths, shapes
 from gateway.api.openapi.words import Json
 
 _BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
@@ -59,10 +57,10 @@ def document() -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": paths.mirrored() | paths.own() | paths.openai() | admin() | paths.health(),
+        "paths": paths.mirrored() | paths.own() | openai.paths() | admin.paths() | paths.health(),
         "components": {
-            "schemas": schemas(),
-            "headers": {name: {"description": text, "schema": shape} for name, (text, shape) in HEADERS.items()},
+            "schemas": shapes.schemas() | openai.schemas() | admin.schemas(),
+            "headers": {name: {"description": text, "schema": shape} for name, (text, shape) in shapes.HEADERS.items()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key; bare, it works too"},
                 "adminToken": {"type": "http", "scheme": "bearer", "description": "GATEWAY_ADMIN_TOKEN"},
