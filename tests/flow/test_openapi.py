@@ -1,7 +1,10 @@
 """The interface is described truly: every route, and nothing that a described one may not answer."""
 
+import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import BaseRoute, Mount, Route
 
 from gateway.api.openapi import document
+from gateway.api.openapi.admin import POLICY
 from gateway.app import build
 from gateway.settings import load
+from gateway.tenants.policy import KeyPolicy, Policy
 from tests.servers.pair import Pair, pair
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
@@ -67,6 +72,18 @@ def test_every_route_is_described(tmp_path: Path) -> None:
     assert isinstance(app, FastAPI)
     helpers = {("/images/{name}", "post")}  # answers 404: a misspelt endpoint is told so
     assert set(routes(app.routes)) - helpers == {(path, method) for path, method, _ in OPERATIONS}
+
+
+def test_every_option_of_a_policy_is_described() -> None:
+    """An option without a description fails here."""
+    assert POLICY.keys() >= {field.name for kind in (Policy, KeyPolicy) for field in fields(kind)}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """What the document refers to, it has."""
+    described = document()
+    for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', json.dumps(described)):
+        assert name in described["components"][kind]
 
 
 @pytest.mark.parametrize(("path", "method", "credential"), OPERATIONS)

@@ -36,7 +36,7 @@ _LIMIT = nullable({"type": "integer", "minimum": 1, "maximum": LARGEST_COUNT})
 _SECONDS = nullable({"type": "integer", "minimum": 1, "maximum": LONGEST_SECONDS})
 _BUDGET = nullable({"type": "string", "examples": ["12.50"], "description": "An amount of yuan"})
 
-_POLICY: dict[str, Json] = {
+POLICY: dict[str, Json] = {
     "requests_per_minute": _LIMIT,
     "images_per_minute": _LIMIT,
     "burst": _LIMIT,
@@ -50,6 +50,7 @@ _POLICY: dict[str, Json] = {
     "cache_ttl": _SECONDS,
     "keep_prompts": {"type": "boolean"},
     "log_prompts": {"type": "boolean"},
+    "origins": nullable(listed(TEXT)),
     "link_ttl": _SECONDS,
     "max_body_mb": nullable({"type": "integer", "minimum": 1, "maximum": LARGEST_BODY_MB}),
     "shadow": {"type": "boolean"},
@@ -57,8 +58,8 @@ _POLICY: dict[str, Json] = {
 
 
 def policy_members(kind: type[Policy] | type[KeyPolicy]) -> dict[str, Json]:
-    """Describe the options of a policy. Raises KeyError for one that is not described."""
-    return {field.name: _POLICY[field.name] for field in fields(kind)}
+    """Describe the options of a policy."""
+    return {field.name: POLICY.get(field.name, {}) for field in fields(kind)}
 
 
 _TAG = "admin"
@@ -126,6 +127,17 @@ def _keys() -> dict[str, Any]:
             "post": _operation("Make a key's successor", schema("NewKey"), created=True, parameters=[_ID])
         },
         "/keys/{id}/revoke": {"post": _operation("Refuse a key for good", schema("Key"), parameters=[_ID])},
+        "/tokens/{id}/revoke": {
+            "post": _operation("Refuse a client token", record({"id": TEXT, "tenant": TEXT}), parameters=[_ID])
+        },
+        "/tenants/{name}/tokens/revoke": {
+            "post": _operation(
+                "Refuse every client token of an end user",
+                record({"revoked": COUNT}),
+                parameters=[_NAME],
+                body=json_body(record({"user": TEXT})),
+            )
+        },
     }
 
 

@@ -155,7 +155,7 @@ def _history() -> Json:
         "List the tenant's generations, newest first",
         {
             "200": answer("A page", {"schema": schema("History")}, "Cache-Control"),
-            **failures(400, 401, 429, 503),
+            **failures(400, 401, 403, 429, 503),
         },
         tag="generations",
         parameters=[
@@ -175,7 +175,7 @@ def report(summary: str, tag: str, credential: str, *others: Json, groupings: Se
     limit: Json = {"type": "integer", "minimum": 1, "maximum": 10_000}
     return operation(
         summary,
-        {"200": shown, **failures(400, 401, 404, 429, 503)},
+        {"200": shown, **failures(400, 401, 403, 404, 429, 503)},
         tag=tag,
         parameters=[
             *_DAYS,

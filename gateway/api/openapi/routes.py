@@ -12,13 +12,14 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gateway import __version__
-from gateway.api.openapi import admin, openai, paths, shapes
+from gateway.api.openapi import admin, frontends, openai, paths, shapes
 from gateway.api.openapi.words import Json
 
 _BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 _TAGS = {
     "images": "Images are generated, and their links served.",
     "generations": "What became of a tenant's own generations.",
+    "client tokens": "For browsers, minted with a server key.",
     "openai": "OpenAI's images interface, for its SDKs. Errors have OpenAI's shape.",
     "admin": "Tenants, keys, spend and unknown generations. Without GATEWAY_ADMIN_TOKEN there is nothing here.",
     "health": "For probes, and for whoever reads this.",
@@ -57,9 +58,9 @@ def document() -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": paths.mirrored() | paths.own() | openai.paths() | admin.paths() | paths.health(),
+        "paths": paths.mirrored() | paths.own() | frontends.paths() | openai.paths() | admin.paths() | paths.health(),
         "components": {
-            "schemas": shapes.schemas() | openai.schemas() | admin.schemas(),
+            "schemas": shapes.schemas() | frontends.schemas() | openai.schemas() | admin.schemas(),
             "headers": {name: {"description": text, "schema": shape} for name, (text, shape) in shapes.HEADERS.items()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A tenant's key; bare, it works too"},
