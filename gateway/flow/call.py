@@ -35,6 +35,8 @@ class Call:
     """Whether the caller leaves, after that wait, once the generation is accounted for (`Prefer: respond-async`)."""
     reserved: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is."""
+    user: str | None = None
+    """The end user whom the request names, where it can; a client token's own stands before it."""
     index: int = 0
     """Tells equal asks of one request apart: each is to become a picture of its own."""
     room: Room | None = None

@@ -75,12 +75,12 @@ class Job:
             day=calendar.day(now),
             idempotency_key=self.idempotency_key,
             caps=caps_of(self.caller),
-            end_user=user_of(self.caller),
+            end_user=user_of(self.caller, self.call),
         )
 
     def whose(self, calendar: Calendar) -> Whose:
         """Say in whose row of today a reply counts that cost nothing."""
-        caller, model, user = self.caller, self.model, user_of(self.caller)
+        caller, model, user = self.caller, self.model, user_of(self.caller, self.call)
         day, user = calendar.day(clock.now()), "" if user is None else user
         return Whose(day, caller.tenant_id, model.name, model.provider, caller.key_id, user)
 

@@ -6,13 +6,14 @@ cache: that is the tenant's policy, and only of asks that it covers.
 
 import hashlib
 
+from gateway.flow.call import Call
 from gateway.ledger.find import Found
 from gateway.tenants.directory import Caller
 
 
-def user_of(caller: Caller) -> str | None:
-    """Return the end user, if a client token names one."""
-    return None if caller.token is None else caller.token.user
+def user_of(caller: Caller, call: Call) -> str | None:
+    """Return the end user: whom the client token names, or else the request of a server key."""
+    return call.user if caller.token is None else caller.token.user
 
 
 def owns(caller: Caller, found: Found) -> bool:

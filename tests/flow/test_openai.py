@@ -71,6 +71,7 @@ def test_an_image_comes_by_link(shared: Pair, sdk: openai.OpenAI) -> None:
     assert_billed(shared, followed(shared, image))
     assert shared.simulator.calls()[-1]["body"] == {"model": MODEL, "prompt": "a cat", "width": 128, "height": 64}
     assert Decimal(answer.headers["X-Cost-Yuan"]) * MICROS_PER_YUAN == shared.simulator.bill()[-1].cost
+    assert shared.gateway.generation(answer.headers["X-Generation-Id"])["end_user"] == "ann"
 
 
 def test_an_image_comes_as_base64(shared: Pair, sdk: openai.OpenAI) -> None:

@@ -22,7 +22,7 @@ from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
-from gateway.contract import GenerateAsk, Violation, is_plain_json, read_members
+from gateway.contract import Violation, is_plain_json, read_members
 from gateway.errors import GatewayError, InvalidRequest, UnsupportedMediaType
 from gateway.flow.call import Call
 from gateway.flow.generate import Generator
@@ -83,7 +83,7 @@ class OpenAIImages:
                 seen["model"] = None if model is None else model.name
                 if caller.policy.log_prompts:
                     seen["prompt"] = wanted.asks[0].prompt[:LOGGED_PROMPT]
-                calls = _calls(request, seen["request_id"], hold, wanted.asks)
+                calls = _calls(request, seen["request_id"], hold, wanted)
                 made = await self._made(calls, caller, wanted)
                 if len(calls) == 1:
                     seen.update(calls[0].seen())
@@ -184,8 +184,9 @@ def _form_reader(request: Request) -> Read:
     return read
 
 
-def _calls(request: Request, request_id: str, hold: Hold, asks: Sequence[GenerateAsk]) -> list[Call]:
+def _calls(request: Request, request_id: str, hold: Hold, wanted: Wanted) -> list[Call]:
     """Make a call for each ask. Raises InvalidRequest."""
+    asks, user = wanted.asks, wanted.user
     key, directives = idempotency_key(request), read_directives(request.headers.getlist("cache-control"))
     if key is not None and len(asks) > 1 and len(key) > MOST_KEY_CHARACTERS:
         rule = f"At most {MOST_KEY_CHARACTERS} characters are supported with n above 1"
@@ -194,7 +195,14 @@ def _calls(request: Request, request_id: str, hold: Hold, asks: Sequence[Generat
     keys = [key if key is None or index == 0 else f"{key} {index}" for index in range(len(asks))]
     return [
         # Asks with a seed differ by it already, and so share the cache with our own endpoint.
-        Call(request_id, keys[index], room=hold, directives=directives, index=index if ask.seed is None else 0)
+        Call(
+            request_id,
+            keys[index],
+            room=hold,
+            directives=directives,
+            user=user,
+            index=index if ask.seed is None else 0,
+        )
         for index, ask in enumerate(asks)
     ]
 

@@ -27,9 +27,8 @@ _POSITIVE: Json = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 
 def paths() -> dict[str, Any]:
     """Describe minting and revoking."""
-    made = answer(
-        "The token, shown once", {"schema": schema("NewToken")}, "RateLimit", "RateLimit-Policy", "Cache-Control"
-    )
+    limits = ("RateLimit", "RateLimit-Policy")
+    made = answer("The token, shown once", {"schema": schema("NewToken")}, *limits, "Cache-Control")
     mint = operation(
         "Mint a client token for a browser",
         {"201": made, **failures(400, 401, 403, 408, 413, 415, 429, 503, said=limits)},
