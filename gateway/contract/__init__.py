@@ -16,7 +16,7 @@ from gateway.contract.ask import (
     ReferenceBytes,
     ReferenceLink,
 )
-from gateway.contract.body import read_members
+from gateway.contract.body import is_crowded, read_members
 from gateway.contract.headers import bearer, is_plain_json
 from gateway.contract.numbers import read_integer
 from gateway.contract.picture import Header, MediaType, read_header
@@ -47,6 +47,7 @@ __all__ = [
     "ask_of",
     "bearer",
     "echo",
+    "is_crowded",
     "is_plain_json",
     "is_public",
     "is_reachable",

@@ -25,14 +25,29 @@ _ESCAPES_MAX = 200_000
 _LONG_NUMBER_BODY_MAX = 1_048_576
 """Naming the field at fault is a courtesy; beyond these a body is not worth the time (some 0.1 s)."""
 
+_COMMAS_MAX = 262_144
+"""Twice as many as the longest documented prompt has characters; each may stand for a value of some 100 bytes."""
+_STEP = 8 * 1_048_576
+
+
+def is_crowded(body: bytes) -> bool:
+    """Tell whether JSON may hold so many values that reading it would take many times its own memory, and seconds.
+
+    Counted in steps, between which other threads have their turn.
+    """
+    return sum(body.count(b",", start, start + _STEP) for start in range(0, len(body), _STEP)) > _COMMAS_MAX
+
 
 def read_members(body: bytes) -> dict[str, Any]:
     """Parse a body into the members of its one object; a number with a fraction or an exponent is a LosslessFloat.
 
     Raises Violation for anything that is no JSON object in UTF-8 (also NaN, trailing data, deep nesting, a byte order
-    mark) and for a name that occurs twice, even if it is escaped or its values are equal. Lone surrogates come as
-    NUL, integers of thousands of digits as 1e999: no field allows either, and so the field at fault can be named.
+    mark), for one of very many values, and for a name that occurs twice, even if it is escaped or its values are equal.
+    Lone surrogates come as NUL, integers of thousands of digits as 1e999: no field allows either, and so the field at
+    fault can be named.
     """
+    if is_crowded(body):
+        raise _no_object()
     try:
         parsed = _parse(body)
     except ValueError as fault:

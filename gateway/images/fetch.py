@@ -18,13 +18,13 @@ import aiohttp
 
 from gateway.guard import AddressRefused, Guard, GuardedResolver
 from gateway.images.inspect import MAX_BYTES
+from gateway.inflate import inflate
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS: Final = frozenset({403, 404, 408, 410, 425, 429, 500, 502, 503, 504})
 _OK: Final = 200
 _CONNECTIONS_MAX: Final = 512
 _CONNECT_SECONDS: Final = 10.0
-_STEP: Final = 1 << 12
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 
@@ -115,7 +115,7 @@ class Fetcher:
                     url = urljoin(str(target.url), answer.headers.get("Location", ""))
             except AddressRefused:
                 raise FetchFailed(Failure.REFUSED, status) from None
-            except (aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
+            except (aiohttp.ClientError, OSError, EOFError, ValueError, zlib.error) as error:
                 # The error's own text may hold the URL, so its kind alone is told.
                 raise FetchFailed(Failure.BROKEN, status, type(error).__name__) from None
         raise FetchFailed(Failure.STATUS, status)
@@ -136,7 +136,10 @@ class Fetcher:
         if encoding == "identity":
             return body.getvalue()
         # Compressed although "identity" was asked for, as some stores do with what they were given so.
-        return await asyncio.to_thread(_decompressed, body.getvalue(), self._limits.bytes)
+        plain = await asyncio.to_thread(inflate, body.getvalue(), self._limits.bytes)
+        if plain is None:
+            raise FetchFailed(Failure.TOO_LARGE, answer.status)
+        return plain
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -151,18 +154,3 @@ class Fetcher:
                 trust_env=False,
             )
         return self._session
-
-
-def _decompressed(body: bytes, limit: int) -> bytes:
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, told apart by the header
-    plain = io.BytesIO()
-    packed = memoryview(body)
-    while packed and not decoder.eof:
-        # A step of 4 KiB unpacks to 4 MiB at most (deflate's limit is 1,032 to 1), so a bomb is seen before it grows.
-        plain.write(decoder.decompress(packed[:_STEP]))
-        packed = packed[_STEP:]
-        if plain.tell() > limit:
-            raise FetchFailed(Failure.TOO_LARGE, _OK)
-    if not decoder.eof:
-        raise FetchFailed(Failure.BROKEN, _OK, "cut off")
-    return plain.getvalue()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import jiter
 
+from gateway.contract import is_crowded
 from gateway.upstream.scrub import without
 
 _COST_DIGITS = 18
@@ -40,7 +41,9 @@ class ReturnedImage:
 
 
 def parse(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in `body`, or None when there is none: not JSON, cut off, 200 levels deep, a list."""
+    """Return the JSON object in `body`, or None: not JSON, cut off, 200 levels deep, a list, a crowd of values."""
+    if is_crowded(body):
+        return None
     try:
         # NaN is taken, because a cost that is no number must not cost the image beside it.
         parsed = jiter.from_json(

@@ -7,6 +7,7 @@ hands over a connection. aiohttp sends nothing again by itself unless the method
 """
 
 import asyncio
+import contextlib
 import io
 import select
 import ssl
@@ -21,6 +22,7 @@ import certifi
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from gateway.inflate import inflate
 from gateway.upstream.answer import Lost, NotConnected
 
 _IDLE_SECONDS = 4.0
@@ -178,17 +180,10 @@ class Wire:
                 return None
         body = read.getvalue()
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
-            return self._unzip(body)
+            # Compressed although it was not asked for; what is no gzip stays as it is.
+            with contextlib.suppress(zlib.error, EOFError):
+                return await asyncio.to_thread(inflate, body, self._reply_cap)
         return body
-
-    def _unzip(self, body: bytes) -> bytes | None:
-        """Take what was compressed although it was not asked for; what is no gzip stays as it is."""
-        unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        try:
-            plain = unzip.decompress(body, self._reply_cap)
-        except zlib.error:
-            return body
-        return None if unzip.unconsumed_tail else plain
 
     async def close(self) -> None:
         """Close every connection."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tests.laws.sources import Source, sources
 
 FLOORS = (
-    {"contract", "money", "errors", "clock", "ids", "metrics", "logs", "spreadsheet", "trace_context"},
+    {"contract", "money", "errors", "clock", "ids", "inflate", "metrics", "logs", "spreadsheet", "trace_context"},
     {"database", "redis_link", "guard", "moments"},
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},

@@ -65,6 +65,32 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert isinstance(error, BodyTimeout)
 
 
+def test_what_was_announced_earns_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that only says it is large is waited for no longer than a small one: what has come in counts."""
+    monkeypatch.setattr(gateway.api.body, "SECONDS", 0.05)
+    error, _ = read([piece(b"a")], length=str(MIB))
+    assert isinstance(error, BodyTimeout)
+
+
+def test_a_body_that_comes_in_earns_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each MiB moves the deadline: what comes in as fast as that is read, however long it takes in all."""
+    monkeypatch.setattr(gateway.api.body, "SECONDS", 0.5)
+    monkeypatch.setattr(gateway.api.body, "SECONDS_A_MIB", 0.5)
+
+    async def story() -> int:
+        left = 5
+
+        async def receive() -> Message:
+            nonlocal left
+            left -= 1
+            await asyncio.sleep(0.2)
+            return piece(bytes(MIB), more=left > 0)
+
+        return len(await read_body(Request({"type": "http", "method": "POST", "headers": []}, receive), 10))
+
+    assert asyncio.run(story()) == 5 * MIB
+
+
 def test_a_caller_who_hangs_up_is_noticed() -> None:
     """A disconnect in the middle is no body."""
     error, _ = read([piece(b"a"), {"type": "http.disconnect"}])

@@ -1,5 +1,7 @@
 """The body as a whole: one JSON object in UTF-8, documented names, each once."""
 
+import time
+
 import pytest
 
 from tests.unit.contract.samples import BO1, PR3, F, G, read, refusal, refused, unknown
@@ -42,6 +44,21 @@ from tests.unit.contract.samples import BO1, PR3, F, G, read, refusal, refused, 
 def test_no_json_object(body: bytes) -> None:
     """Whatever is not exactly one JSON object in UTF-8 is refused in the same words."""
     assert refusal(body) == BO1
+
+
+@pytest.mark.parametrize("value", [b"1.5", b"[]", b'""', b"{}"])
+def test_a_crowd_of_values_is_not_read(value: bytes) -> None:
+    """A body of a million values would take a hundred times its memory: it is refused before it is parsed."""
+    body = b'{"model":"flux-2-pro","prompt":[' + b",".join([value] * 1_000_000) + b"]}"
+    begun = time.process_time()
+    assert refusal(body) == BO1
+    assert time.process_time() - begun < 0.1
+
+
+def test_a_prompt_may_be_all_commas() -> None:
+    """Commas are counted without looking where they are, so the longest prompt may consist of them."""
+    prompt = "," * 131_072
+    assert read(b'{"model":"flux-2-pro","prompt":"%s"}' % prompt.encode()).prompt == prompt
 
 
 def test_white_space_around_is_json() -> None:
