@@ -4,8 +4,9 @@ import io
 import zlib
 from typing import Final
 
-_STEP: Final = 1 << 12
-"""Unpacks to 4 MiB at most (deflate's limit is 1,032 to 1), so a bomb is seen before it has grown."""
+_IN: Final = 1 << 16
+_OUT: Final = 1 << 20
+"""A bomb is seen before it has grown by more than this (deflate unpacks up to 1,032 times what it is given)."""
 
 
 def inflate(packed: bytes, most: int) -> bytes | None:
@@ -15,12 +16,13 @@ def inflate(packed: bytes, most: int) -> bytes | None:
     """
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, told apart by the header
     plain = io.BytesIO()
-    rest = memoryview(packed)
-    while rest and not decoder.eof:
-        plain.write(decoder.decompress(rest[:_STEP]))
-        rest = rest[_STEP:]
-        if plain.tell() > most:
-            return None
+    for start in range(0, len(packed), _IN):
+        rest = packed[start : start + _IN]
+        while rest and not decoder.eof:
+            plain.write(decoder.decompress(rest, _OUT))
+            rest = decoder.unconsumed_tail
+            if plain.tell() > most:
+                return None
     if not decoder.eof:
         raise EOFError
     return plain.getvalue()

@@ -111,8 +111,7 @@ class Fetcher:
                     status = answer.status
                     if status not in _REDIRECTS:
                         return await self._body(answer)
-                    # Joined as text and read again: what is checked next is what is connected to next.
-                    url = urljoin(str(target.url), answer.headers.get("Location", ""))
+                    url = _joined(str(target.url), answer.headers.get("Location", ""))
             except AddressRefused:
                 raise FetchFailed(Failure.REFUSED, status) from None
             except (aiohttp.ClientError, OSError, EOFError, ValueError, zlib.error) as error:
@@ -154,3 +153,11 @@ class Fetcher:
                 trust_env=False,
             )
         return self._session
+
+
+def _joined(url: str, location: str) -> str:
+    """Join as text, to be read again: what is checked next is what is connected to next. Raises AddressRefused."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise AddressRefused("a redirect to no URL") from None

@@ -15,6 +15,9 @@ MAX_BYTES: Final = 64 << 20
 _PNG_END: Final = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 _JPEG_END: Final = b"\xff\xd9"
 
+MAX_PIXELS: Final = 1 << 28
+"""16,384 × 16,384, as much as browsers show: whatever claims more is there to exhaust whoever opens it."""
+
 Inspected = Header
 """Type, width and height in pixels; both sides are at least 1."""
 
@@ -27,13 +30,15 @@ def inspect(image: bytes) -> Inspected:
     """Tell type and size of an image from its header, and see that its end is there.
 
     Takes microseconds, allocates nothing that grows with the image or with the size it claims.
-    Raises NotAnImage for anything but a whole PNG, JPEG or WebP of at most 64 MiB.
+    Raises NotAnImage for anything but a whole PNG, JPEG or WebP of at most 64 MiB and 268 megapixels.
     """
     if len(image) > MAX_BYTES:
         raise NotAnImage(f"larger than {MAX_BYTES >> 20} MiB")
     header = read_header(image)
     if header is None:
         raise NotAnImage("neither PNG nor JPEG nor WebP, or without a whole header")
+    if header.width * header.height > MAX_PIXELS:
+        raise NotAnImage(f"{header.media_type} that claims {header.width} x {header.height} pixels")
     if not _has_end(image, header):
         raise NotAnImage(f"{header.media_type} that is cut off")
     return header

@@ -83,7 +83,9 @@ def test_a_body_that_comes_in_earns_its_time(monkeypatch: pytest.MonkeyPatch) ->
         async def receive() -> Message:
             nonlocal left
             left -= 1
-            await asyncio.sleep(0.2)
+            arrived = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.2, arrived.set)
+            await arrived.wait()
             return piece(bytes(MIB), more=left > 0)
 
         return len(await read_body(Request({"type": "http", "method": "POST", "headers": []}, receive), 10))

@@ -80,11 +80,13 @@ def test_a_cut_off_jpeg_is_not_saved_by_its_thumbnail() -> None:
 
 
 def test_sizes_cost_nothing() -> None:
-    """A header of 100,000 x 100,000 pixels is read without a warning and without memory."""
-    image = png_claiming(100_000, 100_000)
+    """What a header claims takes no memory; more than a browser shows, such as 100,000 x 100,000, is refused."""
+    largest, bomb = png_claiming(16_384, 16_384), png_claiming(100_000, 100_000)
     tracemalloc.start()
     try:
-        assert inspect(image) == Inspected("image/png", 100_000, 100_000)
+        assert inspect(largest) == Inspected("image/png", 16_384, 16_384)
+        with pytest.raises(NotAnImage, match="100000 x 100000"):
+            inspect(bomb)
         assert tracemalloc.get_traced_memory()[1] < 10_000
     finally:
         tracemalloc.stop()
