@@ -126,7 +126,7 @@ class SpoolWatch:
         if await _digest(await behind.open(name)) != digest:
             raise StoreUnavailable(Trouble.UNREACHABLE, "it did not come back as it was put")
         await spool.remove(name)
-        self._log.info("spooled image stored", image=name)
+        self._log.debug("spooled image stored", image=name)
 
 
 async def _digest(image: StoredImage | None) -> str | None:

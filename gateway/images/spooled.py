@@ -122,9 +122,10 @@ class SpooledStore:
     def _learn(self, error: StoreUnavailable | None) -> None:
         """Remember how the store was found, and say so if that is news."""
         trouble = None if error is None else error.trouble
+        if self.trouble is None and trouble is not None:
+            self.went_away.set()
         if error is not None and trouble != self.trouble:
             self._log.error("image store is away, images are spooled", trouble=trouble, reason=error.detail)
-            self.went_away.set()
         elif error is None and self.trouble is not None:
             self._log.info("image store is back", spooled=len(self.spool.waiting))
         self.trouble, self.tried_at = trouble, time.monotonic()

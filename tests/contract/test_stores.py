@@ -1,4 +1,4 @@
-"""One behaviour, two stores: a local directory and a bucket of a real S3."""
+"""One behaviour, three stores: a local directory, a bucket of a real S3, and a store with a spool behind it."""
 
 import asyncio
 import hashlib
@@ -10,10 +10,14 @@ from urllib.parse import quote
 import obstore
 import pytest
 from obstore.store import S3Store
+from prometheus_client import CollectorRegistry
 
 from gateway.images.objects import ObjectStore
+from gateway.images.spool import Spool
+from gateway.images.spooled import SpooledStore
 from gateway.images.store import Store, StoredImage, StoreUnavailable, Trouble, image_name
 from gateway.images.stores import open_store
+from gateway.metrics import Metrics
 from tests.servers.seaweedfs import S3Server
 
 TRAVERSALS = [
@@ -25,11 +29,14 @@ TRAVERSALS = [
 ]
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture(params=["directory", "bucket", "with a spool"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Give an empty store of each kind."""
     if request.param == "directory":
         return open_store((tmp_path / "images").as_uri(), {})
+    if request.param == "with a spool":
+        spool = Spool(tmp_path / "spool", 1 << 30, Metrics(CollectorRegistry()))
+        return SpooledStore(open_store((tmp_path / "images").as_uri(), {}), spool, processes=1)
     server: S3Server = request.getfixturevalue("s3")
     return open_store(f"s3://{server.bucket}/{quote(tmp_path.name)}", server.environ)
 
