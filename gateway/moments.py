@@ -1,6 +1,7 @@
 """Days and moments as people write them, for the command line and the API alike."""
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.clock import Millis
 
@@ -17,6 +18,14 @@ def parse_day(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
         raise InvalidMoment("must be a day such as 2026-11-01") from error
+
+
+def parse_zone(text: str) -> ZoneInfo:
+    """Read a time zone, `Asia/Shanghai`. Raises InvalidMoment."""
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # the last for what is a directory there
+        raise InvalidMoment("must be a time zone such as Asia/Shanghai") from error
 
 
 def require_order(first: str, last: str) -> None:

@@ -89,6 +89,5 @@ def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: s
         table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))  # a label is text, whatever brackets it has
-    # Piped into a file or another command a table is as wide as it needs to be.
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=1000)
-    console.print(table)
+    # As wide as it needs to be, whatever the terminal is: an id or an amount that is cut off is of no use.
+    Console(highlight=False, width=1000).print(table)

@@ -1,12 +1,14 @@
-"""`gateway reconcile`: what is done about generations whose outcome is unknown."""
+"""`gateway reconcile`: what is done about generations whose outcome is unknown, and whether an invoice agrees."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import typer
 from sqlalchemy import Connection
 
 from gateway.cli.access import ACTOR, in_database, put_json, put_table, say, settings, with_database
+from gateway.cli.invoice import compare
 from gateway.cli.usage import OptionalValues
 from gateway.clock import Millis
 from gateway.database.engine import Database
@@ -49,13 +51,33 @@ def reconcile(
     *,
     settle_quoted: Annotated[bool, typer.Option("--settle-quoted", help="Settle all of them at their quote.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    invoice: Annotated[
+        Path | None,
+        typer.Option(help="Compare an upstream statement with the ledger: CSV with date, model, count, cost."),
+    ] = None,
+    since: Annotated[str, typer.Option("--from", help="The invoice's first day.", metavar="DAY")] = "",
+    until: Annotated[str, typer.Option("--to", help="Its last day, which is included.", metavar="DAY")] = "",
+    timezone: Annotated[
+        str, typer.Option(help="Where the invoice's days begin; GATEWAY_TIMEZONE if not given.", metavar="ZONE")
+    ] = "",
+    format_: Annotated[Literal["table", "csv", "json"] | None, typer.Option("--format", help="How to print.")] = None,
 ) -> None:
     """List the generations whose outcome is unknown, or settle or release them. Their holds count until then.
 
     All of them are those that --tenant and --before choose.
+
+    With --invoice: print where an upstream statement says something else than the ledger; then the exit status is 1.
     """
-    if sum((settle is not None, void is not None, settle_quoted)) > 1:
-        raise typer.BadParameter("give one of --settle, --void and --settle-quoted")
+    if sum((settle is not None, void is not None, settle_quoted, invoice is not None)) > 1:
+        raise typer.BadParameter("give one of --settle, --void, --settle-quoted and --invoice")
+    if invoice is not None:
+        if tenant is not None or before:
+            raise typer.BadParameter("an invoice is of all tenants: leave out --tenant and --before")
+        form = format_ if format_ is not None else "json" if json else "table"
+        compare(invoice, first=since, last=until, zone=timezone, form=form)
+        return
+    if since or until or timezone or format_ is not None:
+        raise typer.BadParameter("--from, --to, --timezone and --format go with --invoice")
     moment = _moment(before)
     if settle is not None:
         _decide_one(settle[0], Bill("exact", _amount(settle[1])))

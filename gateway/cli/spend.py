@@ -34,10 +34,9 @@ def spend_(
     by: Annotated[Grouping, typer.Option(help="What to group by.")] = "model",
     format_: Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")] = "table",
 ) -> None:
-    """Say what was spent and saved, in days of GATEWAY_TIMEZONE.
+    """Say what was spent and saved, in days of GATEWAY_TIMEZONE; a generation counts on the day of its reservation.
 
-    The cost is that of settled generations. What unknown ones may cost is told apart, until `gateway reconcile` ends
-    them. A generation counts on the day on which it was reserved.
+    The cost is that of settled generations; what unknown ones may cost on top is told apart.
     """
     configured = settings()
     month_first, today = month_so_far(Calendar(configured.zone).day(clock.now()))
