@@ -24,6 +24,7 @@ from gateway.api.images import ImagesRoute
 from gateway.api.models import ModelsRoute
 from gateway.api.openai import OpenAIImages, OpenAIModels
 from gateway.api.openapi import OpenApiRoute
+from gateway.api.pages import Pages
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom
 from gateway.api.tokens import TokensRoute
@@ -31,6 +32,7 @@ from gateway.api.usage import UsageRoute
 from gateway.api.who import Who
 from gateway.catalog import Catalog, CatalogFault, CatalogFile
 from gateway.clock import Calendar
+from gateway.contract.origin import origin_of
 from gateway.data_dir import IMAGES, JOURNAL, SPOOL, database_of, migrate_embedded, secrets_of
 from gateway.database.engine import Database
 from gateway.errors import GatewayError, Misconfigured
@@ -64,6 +66,7 @@ from gateway.stall import watch_loop
 from gateway.tenants.administration import oldest_tenants
 from gateway.tenants.directory import Directory
 from gateway.tenants.keys import Pepper
+from gateway.tenants.origins import Origins
 from gateway.tenants.tokens import keep_swept
 from gateway.upstream.client import Upstream, UpstreamConfig
 
@@ -205,6 +208,7 @@ def build(settings: Settings) -> Gateway:
     room = BodyRoom()
     reports = Reports(database)
     edge = _application(
+        Pages(origin_of(settings.link_base), Origins(database)),
         GenerateRoute(who, catalog, calendar, generator, renderer, links, room, metrics),
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
         OpenAIModels(who, catalog, calendar),
@@ -241,7 +245,7 @@ def build(settings: Settings) -> Gateway:
     )
 
 
-def _application(generate: GenerateRoute, *routes: Resource) -> Edge:
+def _application(pages: Pages, generate: GenerateRoute, *routes: Resource) -> Edge:
     path = "/images/generate"
     by_another_method: list[BaseRoute] = [Route(path, generate, methods=["POST"])]  # it says which there is
     app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=by_another_method)
@@ -250,7 +254,7 @@ def _application(generate: GenerateRoute, *routes: Resource) -> Edge:
     app.add_exception_handler(Exception, render_unexpected)
     for route in routes:
         app.include_router(route.router())
-    return Edge(app, {path: generate})
+    return Edge(app, pages, {path: generate})
 
 
 def store_of(settings: Settings, metrics: Metrics) -> SpooledStore | None:

@@ -1,4 +1,4 @@
-"""The one middleware, pure ASGI: request id, access log, and an answer in the contract's form whatever happens.
+"""The one middleware, pure ASGI: request id, CORS, access log, and an answer in the contract's form whatever happens.
 
 An answer that comes before the whole body is read ends its connection.
 
@@ -15,7 +15,8 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import render, render_bug
-from gateway.errors import Unavailable
+from gateway.api.pages import Pages, header_of, readable
+from gateway.errors import GatewayError, Unavailable
 from gateway.ids import request_id
 from gateway.trace_context import trace_id_of
 
@@ -34,8 +35,9 @@ class Edge:
     POSTs to the paths of `straight` do not take the way through its framework.
     """
 
-    def __init__(self, app: ASGIApp, straight: Mapping[str, ASGIApp] | None = None) -> None:
+    def __init__(self, app: ASGIApp, pages: Pages, straight: Mapping[str, ASGIApp] | None = None) -> None:
         self._app = app
+        self._pages = pages
         self._straight = {} if straight is None else dict(straight)
         self.closing = False
         """Whether every answer ends its connection, because this process leaves."""
@@ -56,13 +58,14 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", seen["request_id"].encode())]
+                named = (b"x-request-id", seen["request_id"].encode())
+                message["headers"] = [*message["headers"], named, *readable(scope)]
                 if unread or self.closing:  # what is left of the body would be taken for the next request
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
-            await self._way(scope)(scope, receive_to_the_end, send_with_id)
+            await (await self._way(scope))(scope, receive_to_the_end, send_with_id)
         except asyncio.CancelledError:
             # The server does not wait for this request any longer.
             if status == 0:
@@ -84,14 +87,23 @@ class Edge:
                     **seen,
                 )
 
-    def _way(self, scope: Scope) -> ASGIApp:
+    async def _way(self, scope: Scope) -> ASGIApp:
+        """Say who answers: for a page, perhaps only whether it may ask."""
+        if (origin := header_of(scope, b"origin")) is not None:
+            try:
+                answer = await self._pages.meet(scope, origin)
+            except GatewayError as error:
+                scope["state"]["seen"]["reason"] = error.text
+                return render(error, scope["path"])
+            if answer is not None:
+                return answer
         return self._straight.get(scope["path"], self._app) if scope["method"] == "POST" else self._app
 
 
 def _first_seen(scope: Scope) -> Seen:
     """Say by what a request is found again: its id, and its trace if its caller names one."""
-    seen = Seen(request_id=request_id(_header(scope, b"x-request-id")))
-    if (trace_id := trace_id_of(_header(scope, b"traceparent"))) is not None:
+    seen = Seen(request_id=request_id(header_of(scope, b"x-request-id")))
+    if (trace_id := trace_id_of(header_of(scope, b"traceparent"))) is not None:
         seen["trace_id"] = trace_id
     return seen
 
@@ -106,10 +118,3 @@ def _has_body(scope: Scope) -> bool:
         (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
         for name, value in scope["headers"]
     )
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    for found, value in scope["headers"]:
-        if found == name:
-            return str(value, "latin-1")
-    return None

@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from gateway.api.edge import Seen
 from gateway.contract import bearer
+from gateway.contract.violation import echo
 from gateway.errors import Forbidden, RateLimited, Unauthorized
 from gateway.limits import AddressLimiter
 from gateway.tenants.directory import Caller, Directory
@@ -21,13 +22,17 @@ class Who:
     async def calls(self, request: Request, *, tokens: bool = False) -> Caller:
         """Return the caller: with a server key, or if the route takes `tokens`, with a client token too.
 
-        Raises Forbidden for a client token elsewhere, Unauthorized, or RateLimited for an address that failed too often
-        of late: a good key is never refused for it, and no tenant pays for it.
+        Raises Forbidden for a client token elsewhere and for a page of an origin that is none of the caller's;
+        Unauthorized, or RateLimited for an address that failed too often of late: a good key is never refused for it,
+        and no tenant pays for it.
         """
         caller = await self._known(request)
         _say(request, caller)
         if caller.token is not None and not tokens:
             raise Forbidden("Not allowed with a client token")
+        page = request.scope["state"].get("page")
+        if page is not None and page not in (caller.policy.origins or ()):
+            raise Forbidden(f"Origin {echo(page)} is not allowed for this API key")
         return caller
 
     async def _known(self, request: Request) -> Caller:

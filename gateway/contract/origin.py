@@ -37,6 +37,6 @@ def read_origin(text: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of an http or https URL. Raises InvalidOrigin."""
-    scheme, _, rest = url.partition("://")
-    return read_origin(f"{scheme}://{rest.partition('/')[0]}")
+    """Return the origin of a URL that is known to be http or https."""
+    scheme, _, rest = url.lower().partition("://")
+    return f"{scheme}://{rest.partition('/')[0].removesuffix(f':{_DEFAULT_PORTS[scheme]}')}"

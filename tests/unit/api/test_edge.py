@@ -8,6 +8,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.edge import Edge
+from gateway.api.pages import Pages
+from gateway.database.engine import open_database
+from gateway.tenants.origins import Origins
+
+PAGES = Pages("http://gateway", Origins(open_database("sqlite://")))
+"""Nobody is asked about a request without an origin."""
 
 
 def answer(app: ASGIApp, headers: Sequence[tuple[bytes, bytes]] = (), *bodies: Message) -> list[Message]:
@@ -21,7 +27,7 @@ def answer(app: ASGIApp, headers: Sequence[tuple[bytes, bytes]] = (), *bodies: M
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(Edge(app)(scope, receive, send))
+    asyncio.run(Edge(app, PAGES)(scope, receive, send))
     return sent
 
 
