@@ -38,8 +38,8 @@ bench: $(VENV)/.dev ## Measure what the gateway adds to a request
 	$(BIN)/python -m tests.bench
 
 lock: $(VENV)/.uv ## Renew the locks from pyproject.toml
-	$(COMPILE) --upgrade pyproject.toml --output-file requirements.lock
-	$(COMPILE) --upgrade pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --upgrade pyproject.toml --extra traces --output-file requirements.lock
+	$(COMPILE) --upgrade pyproject.toml --extra traces --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@# The installer and what builds the package come before the locks, so they have locks of their own.
 	grep -oE '^uv==[^ ]+' requirements-dev.lock | $(COMPILE) - --output-file deploy/uv.txt
 	{ grep -oE 'hatchling==[0-9.]+' pyproject.toml; echo editables; } \

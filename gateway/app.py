@@ -1,16 +1,18 @@
 """The composition root: everything that exists is built here, once, and handed down. Building contacts nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from gateway.api.admin import AdminRoute
 from gateway.api.edge import Edge
@@ -62,6 +64,7 @@ from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.redis_link import RedisLink, parse_address
 from gateway.replies import Flights, LocalFlights, LocalReplies, SharedFlights, SharedReplies
 from gateway.settings import Settings
+from gateway.spans import no_span
 from gateway.stall import watch_loop
 from gateway.tenants.administration import oldest_tenants
 from gateway.tenants.directory import Directory
@@ -69,6 +72,12 @@ from gateway.tenants.keys import Pepper
 from gateway.tenants.origins import Origins
 from gateway.tenants.tokens import keep_swept
 from gateway.upstream.client import Upstream, UpstreamConfig
+
+FRAMEWORK_TELEMETRY: TelemetryConfig = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+"""The framework would send what it sees by itself, keys and URLs with it, wherever the environment says."""
+
+if TYPE_CHECKING:
+    from gateway.traces import Traces
 
 LINK_SECONDS = 7 * 24 * 3600
 """How long a link works if the tenant's policy does not say."""
@@ -105,6 +114,7 @@ class Gateway:
     flights: Flights
     stages: Stages
     streams: Streams
+    traces: "Traces | None"
 
     @asynccontextmanager
     async def opened(self, crashed: Callable[[], None]) -> AsyncIterator[None]:
@@ -114,6 +124,8 @@ class Gateway:
         Generations must have ended before this is left.
         """
         async with AsyncExitStack() as stack:
+            if self.traces is not None:
+                stack.push_async_callback(self.traces.close)
             stack.push_async_callback(self.database.close)
             if self.store is not None:
                 stack.push_async_callback(self.store.close)
@@ -180,6 +192,9 @@ def build(settings: Settings) -> Gateway:
     )
     flights: Flights = LocalFlights() if redis is None else SharedFlights(redis, metrics)
     stages, streams = Stages(ledger), Streams()
+    traces = _traces_of(settings)
+    spans = no_span if traces is None else traces.span
+    keeper = Keeper(store, fetcher, metrics, spans)
     generator = Generator(
         Parts(
             catalog=catalog,
@@ -193,14 +208,16 @@ def build(settings: Settings) -> Gateway:
             savings=savings,
             attempts=Attempts(
                 upstream,
-                Keeper(store, fetcher, metrics),
+                keeper,
                 ledger,
                 stages,
                 metrics,
                 seconds=settings.upstream_timeout,
+                spans=spans,
             ),
             keeps=store is not None,
             metrics=metrics,
+            spans=spans,
         )
     )
     renderer = Renderer(links, store, alone=settings.replicas == 1)
@@ -208,6 +225,7 @@ def build(settings: Settings) -> Gateway:
     room = BodyRoom()
     reports = Reports(database)
     edge = _application(
+        Edge if traces is None else traces.edge,
         Pages(origin_of(settings.link_base), Origins(database)),
         GenerateRoute(who, catalog, calendar, generator, renderer, links, room, metrics),
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
@@ -242,19 +260,43 @@ def build(settings: Settings) -> Gateway:
         flights=flights,
         stages=stages,
         streams=streams,
+        traces=traces,
     )
 
 
-def _application(pages: Pages, generate: GenerateRoute, *routes: Resource) -> Edge:
+def _application(
+    edge: Callable[[ASGIApp, Pages, Mapping[str, ASGIApp]], Edge],
+    pages: Pages,
+    generate: GenerateRoute,
+    *routes: Resource,
+) -> Edge:
     path = "/images/generate"
     by_another_method: list[BaseRoute] = [Route(path, generate, methods=["POST"])]  # it says which there is
-    app = FastAPI(title="Image gateway", openapi_url=None, redirect_slashes=False, routes=by_another_method)
+    app = FastAPI(
+        title="Image gateway",
+        openapi_url=None,
+        redirect_slashes=False,
+        routes=by_another_method,
+        telemetry=FRAMEWORK_TELEMETRY,
+    )
     app.add_exception_handler(GatewayError, render_expected)
     app.add_exception_handler(HTTPException, render_framework)
     app.add_exception_handler(Exception, render_unexpected)
     for route in routes:
         app.include_router(route.router())
-    return Edge(app, pages, {path: generate})
+    return edge(app, pages, {path: generate})
+
+
+def _traces_of(settings: Settings) -> "Traces | None":
+    """Make the traces that the settings ask for; a plain install has not even the packages. Raises Misconfigured."""
+    if not settings.traces:
+        return None
+    try:
+        from gateway.traces import Traces  # noqa: PLC0415 -- OpenTelemetry is an extra, and 20 MB in memory
+    except ModuleNotFoundError as error:
+        fault = f"OTEL_EXPORTER_OTLP_ENDPOINT: needs the extra `image-gateway[traces]`: {error}"
+        raise Misconfigured([fault]) from error
+    return Traces(settings.telemetry)
 
 
 def store_of(settings: Settings, metrics: Metrics) -> SpooledStore | None:

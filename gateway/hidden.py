@@ -16,13 +16,17 @@ def hidden_of(settings: Settings) -> list[str]:
     given += [secret.decode() for secret in secrets_of(settings)]
     if settings.admin_token is not None:
         given.append(settings.admin_token.get_secret_value())
-    for url in (settings.database_url, settings.redis_url):
+    endpoints = [value for name, value in settings.telemetry.items() if name.endswith("_ENDPOINT")]
+    for url in (settings.database_url, settings.redis_url, *endpoints):
         given.extend(_passwords(url) if url is not None else ())
     given.extend(
         value
         for name, value in settings.cloud.items()
         if any(word in name for word in _SECRETIVE) and not name.endswith("_FILE")
     )
+    for name, headers in settings.telemetry.items():
+        if name.endswith("_HEADERS"):
+            given.extend(unquote(header.partition("=")[2].strip()) for header in headers.split(","))
     return given
 
 

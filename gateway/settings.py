@@ -31,6 +31,10 @@ from gateway.setting_types import (
 
 PREFIX = "GATEWAY_"
 CLOUD_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
+TELEMETRY_PREFIX = "OTEL_"
+OTLP_PROTOCOL = "http/protobuf"
+OTHERS = ("cloud", "telemetry")
+"""Fields that are not one setting each, but what other programs call theirs."""
 
 
 class Settings(BaseModel):
@@ -90,11 +94,21 @@ class Settings(BaseModel):
 
     cloud: Mapping[str, str] = Field({}, exclude=True, repr=False)
     """The cloud credentials of the environment, as the object store's client wants them."""
+    telemetry: Mapping[str, str] = Field({}, exclude=True, repr=False)
+    """OpenTelemetry's variables, which its packages read by themselves."""
 
     @property
     def embedded(self) -> bool:
         """Whether this is one process with everything in its data directory."""
         return self.database_url is None and self.redis_url is None
+
+    @property
+    def traces(self) -> bool:
+        """Whether spans are sent anywhere (https://opentelemetry.io/docs/specs/otel/protocol/exporter/)."""
+        given = self.telemetry
+        named = any(f"OTEL_EXPORTER_OTLP_{which}ENDPOINT" in given for which in ("", "TRACES_"))
+        off = given.get("OTEL_SDK_DISABLED", "").lower() == "true" or given.get("OTEL_TRACES_EXPORTER") == "none"
+        return named and not off
 
     @property
     def zone(self) -> ZoneInfo:
@@ -127,6 +141,12 @@ class Settings(BaseModel):
             faults.append("GATEWAY_METRICS_PORT: must differ from GATEWAY_PORT: both listen on the same address")
         if self.workers > 1 and self.redis_url is None:
             faults.append("GATEWAY_REDIS_URL: is required when GATEWAY_WORKERS is more than 1")
+        if self.traces:
+            faults += [
+                f"{name}: must be {OTLP_PROTOCOL}, or not be set"
+                for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+                if self.telemetry.get(name, OTLP_PROTOCOL) != OTLP_PROTOCOL
+            ]
         if not self.embedded and not self.secret:
             faults.append("GATEWAY_SECRET: is required with Redis or PostgreSQL: at least 32 random characters")
         return faults
@@ -136,8 +156,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     """Read the settings. Raises Misconfigured with every fault: the variable and what it must be, never its value."""
     values, faults = _given(environ)
     cloud = {name: value for name, value in environ.items() if name.startswith(CLOUD_PREFIXES)}
+    telemetry = {name: value for name, value in environ.items() if name.startswith(TELEMETRY_PREFIX) and value}
     try:
-        settings = Settings(**values, cloud=cloud)
+        settings = Settings(**values, cloud=cloud, telemetry=telemetry)
     except ValidationError as error:
         faults.extend(_fault(one["loc"], one["msg"]) for one in error.errors(include_input=False, include_url=False))
         raise Misconfigured(faults) from None
@@ -150,7 +171,7 @@ def _given(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Return the settings that are given, as text, and what is wrong with how. An empty variable is one not set."""
     values: dict[str, Any] = {}
     faults: list[str] = []
-    names = {PREFIX + name.upper(): name for name in Settings.model_fields if name != "cloud"}
+    names = {PREFIX + name.upper(): name for name in Settings.model_fields if name not in OTHERS}
     for variable, text in sorted(environ.items()):
         setting = variable if variable in names else variable.removesuffix("_FILE")
         if not variable.startswith(PREFIX):

@@ -45,7 +45,8 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
-        seen = scope.setdefault("state", {})["seen"] = _first_seen(scope)
+        scope.setdefault("state", {})
+        seen = scope["state"]["seen"] = _first_seen(scope)
         status, unread = 0, _has_body(scope)
 
         async def receive_to_the_end() -> Message:
@@ -78,14 +79,8 @@ class Edge:
                 await render_bug(scope["path"])(scope, receive, send_with_id)
         finally:
             if scope["path"] not in UNLOGGED:
-                self._log.info(
-                    "request",
-                    method=scope["method"],
-                    path=_shown(scope["path"]),
-                    status=status,
-                    seconds=round(time.monotonic() - began, 6),
-                    **seen,
-                )
+                seen.update(method=scope["method"], path=_shown(scope["path"]), status=status)
+                self._log.info("request", seconds=round(time.monotonic() - began, 6), **seen)
 
     async def _way(self, scope: Scope) -> ASGIApp:
         """Say who answers: for a page, perhaps only whether it may ask."""
@@ -103,7 +98,8 @@ class Edge:
 def _first_seen(scope: Scope) -> Seen:
     """Say by what a request is found again: its id, and its trace if its caller names one."""
     seen = Seen(request_id=request_id(header_of(scope, b"x-request-id")))
-    if (trace_id := trace_id_of(header_of(scope, b"traceparent"))) is not None:
+    trace_id = scope["state"].get("trace_id") or trace_id_of(header_of(scope, b"traceparent"))
+    if trace_id is not None:
         seen["trace_id"] = trace_id
     return seen
 

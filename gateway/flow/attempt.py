@@ -12,6 +12,7 @@ from gateway.flow.stages import Stages
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Abandonment, Reservation, Settlement
 from gateway.metrics import Metrics
+from gateway.spans import Spans
 from gateway.upstream.answer import Generated
 from gateway.upstream.client import Answered, Upstream
 
@@ -20,7 +21,15 @@ class Attempts:
     """Makes attempts, of at most `seconds` at upstream each."""
 
     def __init__(
-        self, upstream: Upstream, keeper: Keeper, ledger: Ledger, stages: Stages, metrics: Metrics, *, seconds: float
+        self,
+        upstream: Upstream,
+        keeper: Keeper,
+        ledger: Ledger,
+        stages: Stages,
+        metrics: Metrics,
+        *,
+        seconds: float,
+        spans: Spans,
     ) -> None:
         self._upstream = upstream
         self._seconds = seconds
@@ -28,6 +37,7 @@ class Attempts:
         self._ledger = ledger
         self._stages = stages
         self._metrics = metrics
+        self._spans = spans
 
     def admit(self, running: int) -> None:
         """Return if what one more may bring could be kept, beside those that run. Raises Unavailable."""
@@ -41,7 +51,8 @@ class Attempts:
         booking: Settlement | Abandonment = Abandonment(asked.id, asked.tenant_id, "stopped before upstream answered")
         try:
             self._stages.enter(job.id, "generating")
-            answered = await self._upstream.generate(job.ask.wire(), time.monotonic() + self._seconds)
+            with self._spans("upstream"):
+                answered = await self._upstream.generate(job.ask.wire(), time.monotonic() + self._seconds)
             conclusion = conclude(asked, answered, NOT_YET_KEPT, clock.now(), prompts=job.prompts)
             booking = conclusion.booking
             kept = NOTHING_KEPT
@@ -52,7 +63,8 @@ class Attempts:
                 booking = conclusion.booking
         finally:
             try:
-                await self._book(job, booking)
+                with self._spans("settle"):
+                    await self._book(job, booking)
             finally:
                 self._stages.leave(job.id)
         self._observe(job, answered, kept)

@@ -43,6 +43,7 @@ from gateway.replies import (
     decide,
     lifetime,
 )
+from gateway.spans import Spans
 from gateway.tenants.directory import Caller
 
 LONGEST_WAIT = 600.0
@@ -69,6 +70,7 @@ class Parts:
     keeps: bool
     """Whether images are kept: a cached reply names kept images, so without a store there is none."""
     metrics: Metrics
+    spans: Spans
 
 
 class Generator:
@@ -130,7 +132,8 @@ class Generator:
         looking = None
         if job.covered:
             looking = asyncio.create_task(parts.replies.look(job.caller.tenant_id, job.fingerprint, call.patience))
-        call.heed(await parts.limiter.take(job.scopes, job.id, call.patience))
+        with parts.spans("limits"):
+            call.heed(await parts.limiter.take(job.scopes, job.id, call.patience))
         entry = None if looking is None else await looking
         age = None if entry is None else entry.age(clock.now())
         call.decision = decide(call.directives, age, lifetime(job.caller.policy.cache_ttl, None), covered=job.covered)
@@ -237,11 +240,13 @@ class Generator:
         parts, patience = self._parts, job.call.patience
         outcome: Reply | GatewayError | None = None
         try:
-            job.call.heed(await parts.limiter.enter(job.scopes, job.id, IMAGES, patience))
+            with parts.spans("limits"):
+                job.call.heed(await parts.limiter.enter(job.scopes, job.id, IMAGES, patience))
             ask = await parts.references.resolve(job.ask, job.caller.tenant_id, job.call.room)
             job = job if ask is job.ask else replace(job, ask=ask)
             asked = job.reservation(parts.calendar)
-            admission = await parts.ledger.reserve(asked)
+            with parts.spans("reserve"):
+                admission = await parts.ledger.reserve(asked)
             if isinstance(admission, Exhausted | Capped):
                 raise over_budget(admission, asked, parts.calendar)
             if isinstance(admission, Duplicate):

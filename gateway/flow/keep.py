@@ -21,6 +21,7 @@ from gateway.images.inspect import NotAnImage, inspect
 from gateway.images.spooled import SpooledStore
 from gateway.images.store import StoreUnavailable, image_name
 from gateway.metrics import Metrics
+from gateway.spans import Spans
 from gateway.upstream.envelope import ReturnedImage
 
 P = ParamSpec("P")
@@ -53,10 +54,11 @@ NOT_YET_KEPT = Kept((), 0, 0.0, unfinished=True)
 class Keeper:
     """Keeps images. Without a store it passes them on as they came."""
 
-    def __init__(self, store: SpooledStore | None, fetcher: Fetcher, metrics: Metrics) -> None:
+    def __init__(self, store: SpooledStore | None, fetcher: Fetcher, metrics: Metrics, spans: Spans) -> None:
         self._store = store
         self._fetcher = fetcher
         self._metrics = metrics
+        self._spans = spans
         self._log = structlog.get_logger("keep")
 
     def admit(self, running: int) -> None:
@@ -72,7 +74,8 @@ class Keeper:
 
         async def one(image: ReturnedImage) -> tuple[ReplyImage | None, float]:
             async with turns:
-                return await self._keep_one(store, image, generation_id, begun)
+                with self._spans("keep"):
+                    return await self._keep_one(store, image, generation_id, begun)
 
         if len(images) == 1:
             results = [await one(images[0])]

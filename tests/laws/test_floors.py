@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from tests.laws.sources import Source, sources
 
 FLOORS = (
-    {"contract", "money", "errors", "clock", "ids", "inflate", "metrics", "logs", "spreadsheet", "trace_context"},
+    {
+        "contract",
+        "money",
+        "errors",
+        "clock",
+        "ids",
+        "inflate",
+        "metrics",
+        "logs",
+        "spans",
+        "spreadsheet",
+        "trace_context",
+    },
     {"database", "redis_link", "guard", "moments"},
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},
@@ -24,6 +36,7 @@ FLOORS = (
         "hidden",
         "protocol",
         "stall",
+        "traces",
         "worker_metrics",
     },
 )
