@@ -106,6 +106,7 @@ class Spool:
             # What this process added or removed meanwhile is newer than what was found.
             if self._waiting.get(name) == before.get(name):
                 self._note(name, found.get(name))
+        self._show()  # an empty spool is 0, not nothing
 
     async def sweep(self) -> int:
         """Remove what dead writers left unfinished; return how many files."""
@@ -154,5 +155,8 @@ class Spool:
         self.size += (0 if size is None else size) - self._waiting.pop(name, 0)
         if size is not None:
             self._waiting[name] = size
+        self._show()
+
+    def _show(self) -> None:
         self._metrics.spool_images.set(len(self._waiting))
         self._metrics.spool_bytes.set(self.size)

@@ -13,7 +13,7 @@ import aiohttp
 from tests.servers.gateway import GENERATE, Gateway, describe
 from tests.servers.process import wait_until
 from tests.servers.prometheus import Prometheus, prometheus
-from tests.servers.redis import redis_server
+from tests.servers.redis import Server, redis_server
 from tests.servers.simulator import Simulator, simulator
 from tests.servers.workers import SECRET
 
@@ -38,6 +38,7 @@ class Monitored:
     gateway: Gateway
     simulator: Simulator
     prometheus: Prometheus
+    redis: Server
     keys: dict[str, str] = field(repr=False)
 
 
@@ -60,7 +61,7 @@ def monitored(directory: Path, *simulator_options: str) -> Iterator[Monitored]:
             with prometheus([f"127.0.0.1:{gateway.metrics_port}"]) as watching:
                 gateway.begin()
                 wait_until(lambda: '"event":"serving"' in gateway.log, "all workers to serve")
-                yield Monitored(gateway, upstream, watching, keys)
+                yield Monitored(gateway, upstream, watching, redis, keys)
         finally:
             gateway.end()
 
