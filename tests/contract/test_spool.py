@@ -33,6 +33,7 @@ class Behind(LocalStore):
         super().__init__(directory)
         self.away = False
         self.refuses: str | None = None
+        self.alters = False
         self.puts: list[str] = []
         self.began, self.goes_on = asyncio.Event(), asyncio.Event()
         self.goes_on.set()
@@ -42,7 +43,7 @@ class Behind(LocalStore):
         self.puts.append(name)
         self.began.set()
         await self.goes_on.wait()
-        await super().put(name, image)
+        await super().put(name, image[:-1] if self.alters else image)
 
     async def open(self, name: str) -> LocalImage | None:
         self._answer()
@@ -257,13 +258,31 @@ def test_one_that_cannot_be_stored_holds_up_no_other(tmp_path: Path) -> None:
         given = images(12)
         await spool_all(host, store, given)
         host.behind.refuses = min(given)
-        for _ in range(4):
+        for _ in range(2):
             assert not await watch.look()
         assert host.spooled() == [host.behind.refuses]
         assert store.trouble is None
         host.behind.refuses = None
         assert await watch.look()
         assert host.spooled() == []
+
+    on_a_host(tmp_path, story)
+
+
+def test_an_image_leaves_the_spool_only_when_the_store_has_it(tmp_path: Path) -> None:
+    """What a store acknowledged, but gives back otherwise, stays in the spool and is put again."""
+
+    async def story(host: Host) -> None:
+        store, watch = host.process()
+        given = images(1)
+        await spool_all(host, store, given)
+        host.behind.alters = True
+        assert not await watch.look()
+        assert host.spooled() == list(given)
+        host.behind.alters = False
+        assert await watch.look()
+        assert host.spooled() == []
+        assert [await host.stored(name) for name in given] == list(given.values())
 
     on_a_host(tmp_path, story)
 

@@ -18,6 +18,8 @@ from gateway.images.spooled import SpooledStore
 from gateway.images.store import Store, StoredImage, StoreUnavailable, Trouble, image_name
 from gateway.images.stores import open_store
 from gateway.metrics import Metrics
+from tests.servers.gateway import describe
+from tests.servers.process import wait_until
 from tests.servers.seaweedfs import S3Server
 
 TRAVERSALS = [
@@ -240,6 +242,30 @@ def test_tells_what_is_wrong(s3: S3Server, change: dict[str, str], bucket: str, 
             assert len(caught.value.detail) <= 400
 
     use(open_store(f"s3://{bucket}/x", {**s3.environ, **change}), story)
+
+
+def test_operators_are_told_what_is_wrong(s3: S3Server, tmp_path: Path) -> None:
+    """`check-config --contact` and readiness tell a refused credential, a wrong bucket and no server apart."""
+    wrong = {
+        Trouble.REFUSED: {"AWS_SECRET_ACCESS_KEY": "wrong-secret"},
+        Trouble.NO_BUCKET: {"GATEWAY_STORAGE_URL": "s3://no-such-bucket/x"},
+        Trouble.UNREACHABLE: {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+    }
+    one = describe(tmp_path, upstream="http://127.0.0.1:1", keys=("key",), storage_url=f"s3://{s3.bucket}/x")
+    one.environment |= s3.environ
+    for trouble, change in wrong.items():
+        done = one.cli("check-config", "--contact", **change)
+        assert done.returncode == 1
+        assert f"GATEWAY_STORAGE_URL: images cannot be kept: {trouble}" in done.stderr
+        assert "wrong-secret" not in done.stderr
+    one.environment |= wrong[Trouble.REFUSED]
+    try:
+        one.begin()
+        wait_until(lambda: one.http.get("/readyz").json()["degraded"] == ["images"], "readiness to tell")
+        assert one.http.get("/readyz").json()["spool"]["waits_because"] == Trouble.REFUSED
+        assert one.http.get("/readyz").status_code == 200
+    finally:
+        one.end()
 
 
 def test_signed_link_needs_no_credential(s3: S3Server) -> None:

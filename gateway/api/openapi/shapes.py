@@ -139,7 +139,10 @@ HEADERS: dict[str, tuple[str, Json]] = {
     "X-Request-Id": ("The id of this request: the caller's own if it was short and plain", TEXT),
     "X-Generation-Id": ("The generation, for GET /generations/{id}; several are told apart by commas", TEXT),
     "X-Cost-Yuan": ("What this request cost; 0.000000 for a repeat", YUAN),
-    "X-Image-Kept": ("Whether an image is not in the store: not yet, or not at all", TEXT),
+    "X-Image-Kept": (
+        "An image is not in the store: not yet (pending), or not at all (no)",
+        {"type": "string", "enum": ["pending", "no"]},
+    ),
     "Cache-Status": ("What the cache of replies did (RFC 9211)", TEXT),
     "Age": ("Seconds since the reply was made (RFC 9111, 5.1)", {"type": "string", "pattern": "^[0-9]+$"}),
     "RateLimit": ("What is left of each limit (IETF draft)", TEXT),
