@@ -16,6 +16,7 @@ from gateway.images.local import LocalStore
 from gateway.images.spool import Spool
 from gateway.images.spooled import SpooledStore
 from gateway.metrics import Metrics
+from gateway.spans import no_span
 from gateway.upstream.envelope import ReturnedImage
 from tests.unit.images.pictures import picture
 
@@ -69,7 +70,7 @@ def keep(directory: Path, pages: Mapping[str, bytes], paths: list[str]) -> tuple
             fetcher = Fetcher(Guard([host.authority]), FetchLimits(waits=(0.0, 0.0)))
             try:
                 links = [ReturnedImage("url", f"http://{host.authority}{path}", None, None) for path in paths]
-                kept = await Keeper(store, fetcher, metrics).keep(links, "gen_1")
+                kept = await Keeper(store, fetcher, metrics, no_span).keep(links, "gen_1")
             finally:
                 await fetcher.close()
         for image in kept.images:
