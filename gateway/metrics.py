@@ -107,6 +107,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
+        self.price_drift = Gauge(
+            "gateway_price_drift_ratio",
+            "Upstream's bills / our quotes, of the newest generations; above 1 the catalog's prices are too low.",
+            ("model",),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.rate_limited = Counter(
             "gateway_rate_limited_total",
             "Refusals by a limit, counted also where the limit is in shadow mode.",

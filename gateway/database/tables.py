@@ -106,8 +106,7 @@ generations = Table(
     Column("end_user", String(128)),
     Index("generations_of_tenant", "tenant_id", "id"),
     Index("generations_of_model", "tenant_id", "model", "id"),
-    Index("generations_in_state", "tenant_id", "state", "id"),
-    Index("generations_open", "state", "process_id"),
+    Index("generations_open", "state", "tenant_id", "id"),
     Index("generations_spent", *SPENT),
     UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
 )

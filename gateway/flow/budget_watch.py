@@ -1,4 +1,4 @@
-"""How budgets stand: shown by gauges every 10 s, and said in the log when 80 % and 100 % of one are used.
+"""How budgets and prices stand: shown by gauges every 10 s; the log says when 80 % and 100 % of a budget are used.
 
 It only reads. With SQL out of reach the gauges keep their last values until it is back.
 """
@@ -16,7 +16,7 @@ from gateway.clock import Calendar
 from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
 from gateway.flow.budget import budget_of
-from gateway.ledger.gauges import count_unknown, standing
+from gateway.ledger.gauges import count_unknown, price_drift, standing
 from gateway.ledger.processes import eldest
 from gateway.ledger.records import Period, window_starts
 from gateway.metrics import TENANTS_NAMED, Metrics
@@ -81,16 +81,19 @@ class BudgetWatch:
         """Read once, set the gauges, say what is new. Raises LedgerUnavailable."""
         now = clock.now()
         day = self.calendar.day(now)
-        budgets, unknown, speaker, oldest = await self.database.read(
+        budgets, unknown, drift, speaker, oldest = await self.database.read(
             lambda sql: (
                 read_standings(sql, day),
                 count_unknown(sql),
+                price_drift(sql),
                 eldest(sql, now),
                 oldest_tenants(sql, TENANTS_NAMED),
             )
         )
         self.metrics.tenants.name_oldest(oldest)
         self.metrics.generations_unknown.set(unknown)
+        for model, ratio in drift.items():
+            self.metrics.price_drift.labels(model).set(ratio)
         self._show(budgets)
         self._say(budgets, aloud=speaker in (None, self.process_id))
 

@@ -1,7 +1,7 @@
 """A tenant's history: its generations, newest first, a page at a time.
 
 An id tells the time, so the pages follow the ids (keyset): a page costs the same however far down it is, and what
-begins meanwhile moves nothing. `generations_of_tenant`, `generations_of_model` and `generations_in_state` carry them.
+begins meanwhile moves nothing. `generations_of_tenant`, `generations_of_model` and `generations_open` carry them.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,8 @@ from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
 from gateway.flow import budget_watch
 from gateway.flow.budget_watch import BudgetWatch
+from gateway.ledger import gauges
+from gateway.ledger.bill import Bill
 from gateway.ledger.processes import goodbye, heartbeat
 from gateway.ledger.records import Abandonment, Admitted
 from gateway.ledger.reserve import reserve
@@ -93,6 +95,37 @@ def test_gauges_show_what_the_ledger_has(database_url: str) -> None:
             await one.database.write(lambda sql: ADMIN.update_tenant(sql, "shop", {"budget_day": None}))
             await one.watch.look()
             assert one.gauges("shop", "day") == (math.inf, 0, 0)
+
+    asyncio.run(story())
+
+
+def test_drifting_prices_are_shown(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bill / quote of the newest that upstream billed, by model; what it named no cost of says nothing."""
+    monkeypatch.setattr(gauges, "DRIFT_OF", 4)
+
+    async def story() -> None:
+        async with watched(database_url) as one:
+            tenant = await one.tenant("shop")
+
+            async def bought(model: str, quote: int, cost: int, kind: str = "exact") -> None:
+                asked = replace(reservation(tenant, quote), model=model)
+                ended = replace(settlement(asked, cost), bill=Bill(kind, cost))  # type: ignore[arg-type]  # it is one
+                await one.database.write(lambda sql: (reserve(sql, "proc_1", [asked]), settle(sql, [ended])))
+
+            def ratio(model: str) -> float | None:
+                return one.metrics.registry.get_sample_value("gateway_price_drift_ratio", {"model": model})
+
+            await bought("old", 100, 900)
+            await bought("dear", 100, 110)
+            await bought("dear", 200, 250)
+            await bought("cheap", 100, 80)
+            await bought("cheap", 100, 100, "quoted")
+            await one.watch.look()
+            assert (ratio("dear"), ratio("cheap"), ratio("old")) == (1.2, 0.8, None)
+            for cost in (100, 100, 100, 100):
+                await bought("dear", 100, cost)
+            await one.watch.look()
+            assert (ratio("dear"), ratio("cheap")) == (1.0, 0.8), "what is not sold any more keeps its last value"
 
     asyncio.run(story())
 
