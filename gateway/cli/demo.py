@@ -5,19 +5,23 @@ import contextlib
 import socket
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import httpx
 import typer
 import uvicorn
 import uvloop
 from rich.console import Console
+from sqlalchemy import Connection
 
 from gateway import data_dir
-from gateway.app import Gateway, build
-from gateway.cli.access import administration
+from gateway.app import build
+from gateway.cli.access import administration, in_database
 from gateway.cli.demo_text import TRY_IT
 from gateway.errors import NameTaken
+from gateway.life import Server
 from gateway.logs import configure
+from gateway.sample import backend
 from gateway.server import serve_alone
 from gateway.settings import Settings, load
 from gateway.simulator import SimulatorConfig, server
@@ -25,6 +29,7 @@ from gateway.simulator import SimulatorConfig, server
 TENANT = "demo"
 UPSTREAM_KEY = "simulated-upstream-key"
 HOST = "127.0.0.1"
+PAGE_PORT = 8081
 PROMPTS = {
     "flux-2-pro": "A cat asleep on a window sill, watercolour, soft light",
     "gemini-2.5-flash-image": "一只可爱的小猫在阳光下玩耍,摄影风格,柔和光线",
@@ -55,14 +60,17 @@ async def _demo(data: Path, port: int) -> int:
         configure(settings.log_level, settings.log_format)
         data_dir.lock(data)
         gateway = build(settings)
+        page = f"http://{HOST}:{_free(PAGE_PORT)}"
+        key = await asyncio.to_thread(_key, settings, page)
         listening = asyncio.Event()
         living = asyncio.create_task(serve_alone(gateway, listening.set))
-        showing = asyncio.create_task(_show(gateway, listening))
+        showing = asyncio.create_task(_show(settings, key, page, listening))
         await asyncio.wait({living, showing}, return_when=asyncio.FIRST_COMPLETED)
         if showing.done():
             showing.result()
         else:
             showing.cancel()
+            await asyncio.wait([showing])
         return await living
     finally:
         simulator.should_exit = True
@@ -104,12 +112,10 @@ async def _listening(one: uvicorn.Server, serving: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _show(gateway: Gateway, listening: asyncio.Event) -> None:
-    """Make a tenant, a key and an image of each kind, and say what to try next."""
+async def _show(settings: Settings, key: str, page: str, listening: asyncio.Event) -> None:
+    """Make an image of each kind, and say what to try next; then serve the page for as long as it is let."""
     console = Console(highlight=False, soft_wrap=True)
     await listening.wait()
-    settings = gateway.settings
-    key = await _key(gateway, settings)
     console.print(f"\n[bold]The gateway serves at[/bold] {settings.link_base}")
     console.print(f"  tenant {TENANT}, key [bold]{key}[/bold]")
     console.print(f"  metrics at http://{settings.metrics_host}:{settings.metrics_port}/metrics")
@@ -126,12 +132,27 @@ async def _show(gateway: Gateway, listening: asyncio.Event) -> None:
             console.print(f"  prompt  {prompt}")
             console.print(f"  kept    {body['data'][0]['image']}")
             console.print(f"  cost    {answer.headers['X-Cost-Yuan']} yuan")
-    console.print(TRY_IT.format(url=settings.link_base, key=key, data=settings.data_dir), markup=False)
+    application, port = backend(settings.link_base, key, page), urlsplit(page).port or 0
+    serving = Server(uvicorn.Config(application, HOST, port, lifespan="off", log_config=None, access_log=False))
+    pages = asyncio.create_task(serving.serve())
+    try:
+        await _listening(serving, pages)
+        text = TRY_IT.format(url=settings.link_base, key=key, page=page, data=settings.data_dir)
+        console.print(text, markup=False)
+        await asyncio.shield(pages)
+    finally:
+        serving.should_exit = True
+        await asyncio.wait([pages])
 
 
-async def _key(gateway: Gateway, settings: Settings) -> str:
+def _key(settings: Settings, page: str) -> str:
+    """Make the tenant, whose page may call, and a key of it."""
     admin = administration(settings)
-    with contextlib.suppress(NameTaken):
-        await gateway.database.write(lambda connection: admin.create_tenant(connection, TENANT, {}))
-    _, text = await gateway.database.write(lambda connection: admin.create_key(connection, TENANT, label="demo"))
-    return text
+
+    def made(connection: Connection) -> str:
+        with contextlib.suppress(NameTaken):
+            admin.create_tenant(connection, TENANT, {})
+        admin.update_tenant(connection, TENANT, {"origins": [page]})
+        return admin.create_key(connection, TENANT, label="demo")[1]
+
+    return in_database(made, settings)

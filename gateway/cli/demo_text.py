@@ -3,6 +3,10 @@
 TRY_IT = """
 Now you. The key is filled in; every call is free, upstream is simulated.
 
+In a browser
+  {page}    a page that holds no key: it gets a client token from its own backend
+  {url}/docs    the whole interface
+
 curl
   curl {url}/images/generate \\
     -H "Content-Type: application/json" -H "Authorization: Bearer {key}" \\

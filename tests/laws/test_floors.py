@@ -22,7 +22,7 @@ FLOORS = (
     {"database", "redis_link", "guard", "moments"},
     {"tenants", "catalog", "limits", "replies", "upstream", "images", "ledger", "webhooks"},
     {"flow"},
-    {"simulator", "api", "console"},
+    {"simulator", "api", "sample"},
     {
         "__main__",
         "cli",
