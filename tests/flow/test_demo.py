@@ -56,6 +56,15 @@ def test_it_makes_an_image_of_each_kind(demo: Demo) -> None:
     assert len(read_bill(demo.data / "upstream-bill.jsonl")) >= 2
 
 
+def test_the_sample_page_is_served(demo: Demo) -> None:
+    """Its address is printed, its backend gives tokens, and the gateway lets that page call."""
+    (page,) = re.findall(r"(http://\S+) +a page that holds no key", demo.printed)
+    assert "A page that holds no key" in httpx.get(page, trust_env=False).text
+    minted = httpx.post(f"{page}/token", trust_env=False).raise_for_status().json()
+    assert minted["token"].startswith("igw_ct_")
+    assert minted["origins"] == [page]
+
+
 def test_the_printed_curl_command_works(demo: Demo) -> None:
     """Pasted into a shell, the curl command gives an image."""
     command = demo.part("curl", "Python")

@@ -19,8 +19,35 @@ QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+def port() -> int:
+    """The port that every sample page here is served on, one after the other."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def keys(shared: Pair, port: int) -> dict[str, str]:
+    """A key of each of some tenants whose origin is the page's: one without limits, one without money, a slow one."""
+    policies: dict[str, dict[str, object]] = {
+        "free": {},
+        "poor": {"budget_total": "0.000001"},
+        "slow": {"images_per_minute": 20, "burst": 1},
+    }
+    origins = [f"http://127.0.0.1:{port}"]
+    return {
+        name: shared.gateway.tenant(f"frontend-{name}", origins=origins, **policy) for name, policy in policies.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def key(keys: dict[str, str]) -> str:
+    """A key of the tenant without limits."""
+    return keys["free"]
+
+
+@pytest.fixture(scope="module")
+def browser(keys: dict[str, str]) -> Iterator[Browser]:
+    """Debian's Chromium, without a window. The keys are made before: Playwright keeps the thread's event loop."""
+    assert keys
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
         yield browser
@@ -33,23 +60,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1000, "height": 800}, accept_downloads=True)
     yield context.new_page()
     context.close()
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    """The port that every sample page here is served on, one after the other."""
-    return free_port()
-
-
-def team(both: Pair, name: str, port: int, **policy: object) -> str:
-    """Make a tenant whose origin is the page's; return a key of it."""
-    return both.gateway.tenant(name, origins=[f"http://127.0.0.1:{port}"], **policy)
-
-
-@pytest.fixture(scope="module")
-def key(shared: Pair, port: int) -> str:
-    """A key of a tenant without limits."""
-    return team(shared, "frontend", port)
 
 
 def generate(page: Page, prompt: str) -> None:
@@ -146,18 +156,18 @@ def test_a_reload_loses_nothing(shared: Pair, page: Page, key: str, port: int) -
     assert shared.simulator.stats()["calls"] == calls + 1
 
 
-def test_no_money_is_said_plainly(shared: Pair, page: Page, port: int) -> None:
+def test_no_money_is_said_plainly(shared: Pair, page: Page, keys: dict[str, str], port: int) -> None:
     """402 is told in words, and the page can be used again."""
-    with served(shared.gateway.url, team(shared, "frontend-poor", port, budget_total="0.000001"), port) as url:
+    with served(shared.gateway.url, keys["poor"], port) as url:
         page.goto(url)
         generate(page, "too dear")
         expect(page.locator("#said")).to_contain_text("There is no money left for this")
         expect(page.get_by_role("button", name="Generate")).to_be_enabled()
 
 
-def test_a_limit_is_waited_out(shared: Pair, page: Page, port: int) -> None:
+def test_a_limit_is_waited_out(shared: Pair, page: Page, keys: dict[str, str], port: int) -> None:
     """429 is counted down by Retry-After, and the picture comes by itself."""
-    with served(shared.gateway.url, team(shared, "frontend-slow", port, images_per_minute=20, burst=1), port) as url:
+    with served(shared.gateway.url, keys["slow"], port) as url:
         page.goto(url)
         generate(page, "the first")
         assert_seen(page, "the first")
