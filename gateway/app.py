@@ -66,12 +66,16 @@ from gateway.replies import Flights, LocalFlights, LocalReplies, SharedFlights, 
 from gateway.settings import Settings
 from gateway.spans import no_span
 from gateway.stall import watch_loop
-from gateway.tenants.administration import oldest_tenants
+from gateway.tenants.administration import oldest_tenants, webhook_urls
 from gateway.tenants.directory import Directory
 from gateway.tenants.keys import Pepper
 from gateway.tenants.origins import Origins
 from gateway.tenants.tokens import keep_swept
 from gateway.upstream.client import Upstream, UpstreamConfig
+from gateway.webhooks.delivery import Deliverer
+from gateway.webhooks.endpoints import Endpoints
+from gateway.webhooks.post import Poster
+from gateway.webhooks.signature import Signer
 
 FRAMEWORK_TELEMETRY: TelemetryConfig = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 """The framework would send what it sees by itself, keys and URLs with it, wherever the environment says."""
@@ -115,6 +119,8 @@ class Gateway:
     stages: Stages
     streams: Streams
     traces: "Traces | None"
+    poster: Poster
+    deliverer: Deliverer
 
     @asynccontextmanager
     async def opened(self, crashed: Callable[[], None]) -> AsyncIterator[None]:
@@ -130,6 +136,7 @@ class Gateway:
             if self.store is not None:
                 stack.push_async_callback(self.store.close)
             stack.push_async_callback(self.fetcher.close)
+            stack.push_async_callback(self.poster.close)
             stack.push_async_callback(self.upstream.close)
             if self.redis is not None:
                 await stack.enter_async_context(self.redis)
@@ -152,6 +159,7 @@ class Gateway:
                 self.decided.run(),
                 self.stages.run(),
                 keep_swept(self.database),
+                self.deliverer.run(),
             ]
             if self.store is not None:
                 works.append(SpoolWatch(self.store, self.ledger).run())
@@ -181,7 +189,8 @@ def build(settings: Settings) -> Gateway:
     directory = Directory(database, pepper)
     links = Links(settings.link_base, secrets, LINK_SECONDS)
     store = store_of(settings, metrics)
-    fetcher = Fetcher(Guard(settings.fetch_allow))
+    guard, signer = Guard(settings.fetch_allow), Signer(secrets)
+    fetcher, poster = Fetcher(guard), Poster(guard, signer)
     upstream = upstream_of(settings, metrics)
     supervisor = Supervisor(metrics)
     redis = None if settings.redis_url is None else RedisLink(parse_address(settings.redis_url), metrics)
@@ -237,7 +246,7 @@ def build(settings: Settings) -> Gateway:
         ImagesRoute(links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),
-        AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports),
+        AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports, Endpoints(signer, guard)),
         OpenApiRoute(),
     )
     return Gateway(
@@ -261,6 +270,8 @@ def build(settings: Settings) -> Gateway:
         stages=stages,
         streams=streams,
         traces=traces,
+        poster=poster,
+        deliverer=Deliverer(database, poster, webhook_urls, metrics),
     )
 
 

@@ -9,12 +9,13 @@ https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Preve
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -36,6 +37,7 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _NAME_LENGTH_MAX: Final = 253
 _PORTS: Final = {"http": 80, "https": 443}
 _PORT_MAX: Final = 65535
+_CONNECT_SECONDS: Final = 10.0
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -197,6 +199,21 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def open_session(guard: Guard, *, limit: int, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    """Open a client that connects to nothing but what the guard approves: no cookie, no proxy, nothing unpacked.
+
+    What a literal address may be is `Guard.target`'s to say. `limit` is the most connections at once.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=GuardedResolver(guard), use_dns_cache=False, limit=limit),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "image-gateway", **headers},
+        auto_decompress=False,
+        trust_env=False,
+    )
 
 
 def _literal(host: str) -> Address | None:

@@ -158,6 +158,18 @@ class Metrics:
         self.redis_fallbacks = Counter(
             "gateway_redis_fallbacks_total", "Answers given without Redis, by part.", ("part",), registry=registry
         )
+        self.webhook_deliveries = Counter(
+            "gateway_webhook_deliveries_total",
+            "Tries to deliver an event by result: delivered, retried (it will be tried again), failed (given up).",
+            ("result",),
+            registry=registry,
+        )
+        self.webhook_waiting = Gauge(
+            "gateway_webhook_events_waiting",
+            "Events of the outbox that are not delivered yet.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.event_loop_stall_seconds = Histogram(
             "gateway_event_loop_stall_seconds",
             "How late the event loop woke up, sampled ten times a second.",

@@ -86,7 +86,7 @@ class Settings(BaseModel):
         None, gt=0, description="Seconds after which an unknown generation settles at its quote by itself."
     )
     fetch_allow: ImageHosts = Field(
-        (), description="`host[:port]` list of image hosts that may be private or plain http."
+        (), description="`host[:port]` list of image and webhook hosts that may be private or plain http."
     )
     timezone: Zone = Field("Asia/Shanghai", description="Where a budget's day and month begin.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

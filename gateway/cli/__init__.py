@@ -8,7 +8,7 @@ import sys
 import typer
 
 from gateway import __version__
-from gateway.cli import check, demo, key, reconcile, serve, simulate, spend, tenant
+from gateway.cli import check, demo, key, reconcile, serve, simulate, spend, tenant, webhook
 from gateway.cli.usage import reword
 from gateway.database.migrate import NotMigrated
 from gateway.errors import GatewayError, Misconfigured
@@ -32,6 +32,7 @@ def commands() -> typer.Typer:
     check.add_to(app)
     app.add_typer(tenant.commands(), name="tenant")
     app.add_typer(key.commands(), name="key")
+    app.add_typer(webhook.commands(), name="webhook")
     spend.add_to(app)
     reconcile.add_to(app)
     reword(app)

@@ -15,10 +15,13 @@ from sqlalchemy import Connection
 from gateway import data_dir
 from gateway.catalog import load as load_catalog
 from gateway.database.engine import Database
+from gateway.guard import Guard
 from gateway.settings import Settings, load
 from gateway.spreadsheet import to_csv
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
+from gateway.webhooks.endpoints import Endpoints
+from gateway.webhooks.signature import Signer
 
 Result = TypeVar("Result")
 
@@ -57,6 +60,12 @@ def administration(configured: Settings) -> Administration:
     data_dir.prepare(configured.data_dir)
     known = frozenset(model.name for model in load_catalog(configured.catalog).models)
     return Administration(actor=ACTOR, pepper=Pepper(data_dir.secrets_of(configured)), known_models=known)
+
+
+def endpoints(configured: Settings) -> Endpoints:
+    """Return who sets up webhook endpoints, by the rules of the gateway that will call them."""
+    data_dir.prepare(configured.data_dir)
+    return Endpoints(Signer(data_dir.secrets_of(configured)), Guard(configured.fetch_allow))
 
 
 def say(text: str) -> None:

@@ -32,6 +32,7 @@ POLICY: Final[Mapping[str, Any]] = {
     "link_ttl": _option("Seconds a link works; 7 days if not given.", "SECONDS"),
     "origins": _option("Origins whose pages may call, comma-separated; '' for none.", "ORIGINS"),
     "max_body_mb": _option("Largest request body; 224 MB if not given.", "MB"),
+    "webhook_url": _option("Where its events go; '' for nowhere.", "URL"),
     "shadow": _option("Count rates and concurrency without refusing; alone it is yes.", "[yes|no]"),
 }
 """Each option of a policy, as Typer declares it."""

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import typer
+from sqlalchemy import Connection
 
-from gateway.cli.access import administration, in_database, put, put_json, put_table, say, settings
+from gateway.cli.access import administration, endpoints, in_database, put, put_json, put_table, say, settings
 from gateway.cli.options import takes
 from gateway.cli.usage import OptionalValues
 from gateway.tenants.administration import Tenant, find_tenant, list_tenants
@@ -41,9 +42,15 @@ def commands() -> typer.Typer:
 def create(name: Name, *, policy: Mapping[str, Any]) -> None:
     """Make a tenant. An option that is not given is no limit. Prints the tenant's id."""
     configured = settings()
-    admin = administration(configured)
-    tenant = in_database(lambda connection: admin.create_tenant(connection, name, policy), configured)
+    admin, hooks = administration(configured), endpoints(configured)
+
+    def work(connection: Connection) -> tuple[Tenant, str | None]:
+        tenant = admin.create_tenant(connection, name, policy)
+        return tenant, hooks.follow(connection, tenant.id, None, tenant.policy.webhook_url)
+
+    tenant, secret = in_database(work, configured)
     put(tenant.id)
+    _show_secret(secret)
     say(f"tenant {name} created; give it a key with: gateway key create {name}")
 
 
@@ -53,8 +60,18 @@ def update(name: Name, *, policy: Mapping[str, Any]) -> None:
     if not policy:
         raise typer.BadParameter("give at least one option to change")
     configured = settings()
-    admin = administration(configured)
-    _print(in_database(lambda connection: admin.update_tenant(connection, name, policy), configured))
+    admin, hooks = administration(configured), endpoints(configured)
+
+    def work(connection: Connection) -> tuple[Tenant, str | None]:
+        before = find_tenant(connection, name, to_change=True)
+        after = admin.update_tenant(connection, name, policy)
+        if "webhook_url" not in policy:
+            return after, None
+        return after, hooks.follow(connection, after.id, before.policy.webhook_url, after.policy.webhook_url)
+
+    tenant, secret = in_database(work, configured)
+    _print(tenant)
+    _show_secret(secret)
 
 
 def list_(*, json: Json = False) -> None:
@@ -94,6 +111,11 @@ def _switch(name: str, *, disabled: bool) -> None:
     admin = administration(configured)
     in_database(lambda connection: admin.disable_tenant(connection, name, disabled=disabled), configured)
     say(f"tenant {name} {'disabled' if disabled else 'enabled'}; in effect within 5 seconds")
+
+
+def _show_secret(secret: str | None) -> None:
+    if secret is not None:
+        say(f"webhook secret {secret}; keep it now, it is not shown again")
 
 
 def _print(tenant: Tenant) -> None:

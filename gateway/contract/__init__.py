@@ -17,7 +17,7 @@ from gateway.contract.ask import (
     ReferenceLink,
 )
 from gateway.contract.body import is_crowded, read_members
-from gateway.contract.headers import bearer, is_plain_json
+from gateway.contract.headers import bearer, is_plain_json, retry_after
 from gateway.contract.numbers import read_integer
 from gateway.contract.picture import Header, MediaType, read_header
 from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, ask_of, read_ask
@@ -58,4 +58,5 @@ __all__ = [
     "read_integer",
     "read_members",
     "read_reference",
+    "retry_after",
 ]

@@ -1,7 +1,9 @@
-"""The two request headers of the document: Content-Type and Authorization."""
+"""Headers that are read here alone: Content-Type and Authorization of the document, and Retry-After."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 _UTF8 = frozenset({"", "charset=utf-8", 'charset="utf-8"'})
 _CREDENTIALS = re.compile(r"(?:bearer +)?([!-~]+)", re.IGNORECASE | re.ASCII)
@@ -29,3 +31,18 @@ def bearer(values: Sequence[str | bytes]) -> str | None:
     if credentials is None or credentials[1].lower() == "bearer":
         return None
     return credentials[1]
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After (RFC 9110 10.2.3) in seconds; a date counts from the answer's own Date."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
+        return float(value)
+    try:
+        until, sent = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
+    except ValueError:
+        return None
+    seconds = (until.replace(tzinfo=UTC) - sent.replace(tzinfo=UTC)).total_seconds()
+    return max(seconds, 0.0)

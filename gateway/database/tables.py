@@ -3,7 +3,20 @@
 The schema lives in `migrations/`; this file is what the code reads and writes, and a test holds the two together.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
 
 metadata = MetaData()
 
@@ -104,6 +117,7 @@ generations = Table(
     Column("failure", Text),
     Column("error", Text),
     Column("end_user", String(128)),
+    Column("announced", Boolean, nullable=False, server_default=false()),
     Index("generations_of_tenant", "tenant_id", "id"),
     Index("generations_of_model", "tenant_id", "model", "id"),
     Index("generations_open", "state", "tenant_id", "id"),
@@ -111,7 +125,8 @@ generations = Table(
     UniqueConstraint("tenant_id", "idempotency_key", name="generations_idempotent"),
 )
 """The ledger: a row a generation, never deleted. `day` is the local day of the reservation, which reports and budgets
-go by; where there is no reply, `failure` is the private reason and `error` what the caller was told."""
+go by; where there is no reply, `failure` is the private reason and `error` what the caller was told; the end of one
+that is `announced` goes to the outbox."""
 
 balances = Table(
     "balances",
@@ -170,3 +185,42 @@ audit = Table(
     Column("after", Text),
 )
 """Who changed which tenant, key, policy or unknown generation, when, from what to what."""
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("rotated_at", BigInteger),
+    Column("disabled_at", BigInteger),
+    Column("paused_until", BigInteger, nullable=False),
+)
+"""Which secret of a tenant signs (for a day after `rotated_at` the one before it too); whether its endpoint is gone."""
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("failure", Text),
+    Index("webhook_events_due", "state", "due_at"),
+    Index("webhook_events_of_tenant", "tenant_id", "id"),
+)
+"""The outbox. `due_at` is when a waiting event may be claimed (again), and when an ended one ended."""
+
+budget_alerts = Table(
+    "budget_alerts",
+    metadata,
+    Column("scope", String(40), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("start", String(10), primary_key=True),
+    Column("percent", Integer, primary_key=True),
+)
+"""The thresholds of a window that were announced."""

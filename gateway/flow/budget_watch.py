@@ -1,49 +1,30 @@
-"""How budgets and prices stand: shown by gauges every 10 s; the log says when 80 % and 100 % of a budget are used.
+"""How budgets and prices stand: shown by gauges every 10 s; it is told when 80 % and 100 % of a budget are used.
 
-It only reads. With SQL out of reach the gauges keep their last values until it is back.
+Operators are told in the log, tenants by webhook. With SQL out of reach the gauges keep their last values until it is
+back.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection
 
 from gateway import clock
 from gateway.clock import Calendar
 from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
-from gateway.flow.budget import budget_of
-from gateway.ledger.gauges import count_unknown, price_drift, standing
+from gateway.flow.budget_alerts import alert
+from gateway.flow.standing import Standing, read_standings
+from gateway.ledger.gauges import count_unknown, price_drift
 from gateway.ledger.processes import eldest
-from gateway.ledger.records import Period, window_starts
+from gateway.ledger.records import Period
 from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.money import Micros, format_yuan
-from gateway.tenants.administration import list_tenants, oldest_tenants
+from gateway.tenants.administration import oldest_tenants
 
 INTERVAL_SECONDS = 10.0
-THRESHOLDS = (80, 100)
-"""Percents of a budget, spent or held, at which the log says so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How one limited window of a tenant stands. `start` is the window's, so that the next one is another."""
-
-    tenant: str
-    period: Period
-    start: str
-    limit: Micros
-    spent: Micros
-    held: Micros
-
-    def passed(self) -> Iterator[tuple[str, Period, str, int]]:
-        """Name the thresholds that are reached: tenant, period, start and percent."""
-        for percent in THRESHOLDS:
-            if (self.spent + self.held) * 100 >= self.limit * percent:
-                yield self.tenant, self.period, self.start, percent
 
 
 @dataclass(slots=True)
@@ -65,6 +46,7 @@ class BudgetWatch:
     calendar: Calendar
     metrics: Metrics
     _said: set[tuple[str, Period, str, int]] = field(default_factory=set)
+    _alerted: set[tuple[str, Period, str, int]] = field(default_factory=set)
     _shown: set[tuple[str, Period]] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -96,6 +78,7 @@ class BudgetWatch:
             self.metrics.price_drift.labels(model).set(ratio)
         self._show(budgets)
         self._say(budgets, aloud=speaker in (None, self.process_id))
+        await self._alert(budgets)
 
     def _show(self, budgets: Sequence[Standing]) -> None:
         """Set the gauges. Tenants beyond those that have a label of their own are added up under the shared one."""
@@ -110,6 +93,13 @@ class BudgetWatch:
         for label, period in self._shown - sums.keys():
             self.metrics.set_budget(label, period, limit=None, spent=0, held=0)
         self._shown = set(sums)
+
+    async def _alert(self, budgets: Sequence[Standing]) -> None:
+        """Leave what tenants are to be told in the outbox; whether another process did is asked there."""
+        passed = {threshold: one for one in budgets if one.announced for threshold in one.passed()}
+        if fresh := [(one, threshold[-1]) for threshold, one in passed.items() if threshold not in self._alerted]:
+            await self.database.write(lambda sql: alert(sql, fresh, clock.now()))
+        self._alerted = set(passed)
 
     def _say(self, budgets: Sequence[Standing], *, aloud: bool) -> None:
         log = structlog.get_logger("budget")
@@ -129,19 +119,3 @@ class BudgetWatch:
         # One that fell below and is reached again was said; one whose window is over will not be reached again.
         current = {(one.period, one.start) for one in budgets}
         self._said = {said for said in self._said | passed.keys() if (said[1], said[2]) in current}
-
-
-def read_standings(connection: Connection, day: str) -> list[Standing]:
-    """Return how every budget of every tenant stands in the windows of a local day."""
-    starts = window_starts(day)
-    limited = [
-        (tenant, period, limit)
-        for tenant in list_tenants(connection)
-        for period, limit in budget_of(tenant.policy).limits().items()
-    ]
-    balances = standing(connection, [(tenant.id, period, starts[period]) for tenant, period, _ in limited])
-    found = []
-    for tenant, period, limit in limited:
-        balance = balances[tenant.id, period, starts[period]]
-        found.append(Standing(tenant.name, period, starts[period], limit, balance.spent, balance.held))
-    return found

@@ -76,6 +76,7 @@ class Job:
             idempotency_key=self.idempotency_key,
             caps=caps_of(self.caller),
             end_user=user_of(self.caller, self.call),
+            announced=self.call.asynchronous and self.caller.policy.webhook_url is not None,
         )
 
     def whose(self, calendar: Calendar) -> Whose:

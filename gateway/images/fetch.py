@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from gateway.guard import AddressRefused, Guard, GuardedResolver
+from gateway.guard import AddressRefused, Guard, open_session
 from gateway.images.inspect import MAX_BYTES
 from gateway.inflate import inflate
 
@@ -24,7 +24,6 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS: Final = frozenset({403, 404, 408, 410, 425, 429, 500, 502, 503, 504})
 _OK: Final = 200
 _CONNECTIONS_MAX: Final = 512
-_CONNECT_SECONDS: Final = 10.0
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 
@@ -142,16 +141,8 @@ class Fetcher:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=GuardedResolver(self._guard), use_dns_cache=False, limit=_CONNECTIONS_MAX
-                ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "image-gateway"},
-                auto_decompress=False,
-                trust_env=False,
-            )
+            headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+            self._session = open_session(self._guard, limit=_CONNECTIONS_MAX, headers=headers)
         return self._session
 
 

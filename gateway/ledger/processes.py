@@ -5,6 +5,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.clock import Millis
 from gateway.database.tables import generations, processes
+from gateway.ledger.announced import announce_unknown
 
 HEARTBEAT_SECONDS = 5.0
 GONE_AFTER_MS = 30_000
@@ -32,9 +33,11 @@ def heartbeat(connection: Connection, process_id: str, moment: Millis, *, alone:
         update(generations)
         .where(generations.c.id.in_(orphans))
         .values(state="unknown", bill="unknown", failure="its process ended before it settled")
-    )
+        .returning(generations.c.id, generations.c.tenant_id, generations.c.model, generations.c.announced)
+    ).all()
+    announce_unknown(connection, given_up, moment)
     connection.execute(delete(processes).where(processes.c.heartbeat_at < moment - FORGOTTEN_AFTER_MS))
-    return given_up.rowcount
+    return len(given_up)
 
 
 def goodbye(connection: Connection, process_id: str) -> None:

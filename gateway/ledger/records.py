@@ -65,6 +65,8 @@ class Reservation:
     caps: Caps | None = None
     """Of the client token that asks, if it is one."""
     end_user: str | None = None
+    announced: bool = False
+    """Whether its end is told by webhook."""
 
 
 @dataclass(frozen=True, slots=True)

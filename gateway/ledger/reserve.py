@@ -44,6 +44,7 @@ _RESERVED = (
     "quote",
     "created_at",
     "ask",
+    "announced",
 )
 _INSERT = Many(insert(generations), _RESERVED)
 _LOCK = select(tenants.c.id).where(tenants.c.id.in_(bindparam("ids", expanding=True))).order_by(tenants.c.id)
@@ -193,4 +194,5 @@ def _row(one: Reservation, process_id: str) -> dict[str, object]:
         "quote": one.quote,
         "created_at": one.created_at,
         "ask": one.ask,
+        "announced": one.announced,
     }

@@ -7,8 +7,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway import clock
+from gateway.database.outbox import Event, announce
 from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import generations, images
+from gateway.ledger.announced import announce_unknown, end_of
 from gateway.ledger.caps import Used, add_used, images_of
 from gateway.ledger.records import Abandonment, Settlement, State
 from gateway.ledger.reserve import Window, add_to_balances, windows_of
@@ -33,6 +36,8 @@ _STANDING = ByKey(
         generations.c.token_id,
         generations.c.images_asked,
         generations.c.images_generated,
+        generations.c.model,
+        generations.c.announced,
     ),
     (generations.c.id,),
 )
@@ -63,6 +68,7 @@ _ABANDON = (
     update(generations)
     .where(generations.c.id == bindparam("row"), generations.c.state == "reserved")
     .values(state="unknown", bill="unknown", failure=bindparam("failure"), account=bindparam("account"))
+    .returning(generations.c.id, generations.c.tenant_id, generations.c.model, generations.c.announced)
 )
 
 
@@ -84,6 +90,8 @@ class _Standing(NamedTuple):
     token_id: str | None
     images_asked: int | None
     images_generated: int | None
+    model: str
+    announced: bool
 
 
 def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
@@ -98,6 +106,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     used: dict[str, Used] = {}
     updates: list[dict[str, object]] = []
     kept: list[dict[str, object]] = []
+    events: list[Event] = []
     changed: list[bool] = []
     for one in ended:
         row = rows.pop(one.id, None)
@@ -129,6 +138,9 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
             }
         )
         kept.extend(_image_rows(one))
+        if row.announced:
+            cost, moment = one.bill.cost, one.settled_at
+            events.append(end_of(one.id, row.tenant_id, change.state, model=row.model, cost=cost, at=moment))
     if updates:
         _SETTLE.run(connection, updates)
         add_to_balances(connection, changes)
@@ -137,12 +149,15 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         # A corrected bill comes with images that its first settlement may have brought already.
         connection.execute(dialect.insert(images).on_conflict_do_nothing(), kept)
+    announce(connection, events)
     return changed
 
 
 def abandon(connection: Connection, lost: Sequence[Abandonment]) -> None:
     """Turn reserved generations into unknown ones; their holds stay. Those that ended are left as they are."""
-    connection.execute(_ABANDON, [{"row": one.id, "failure": one.failure, "account": one.account} for one in lost])
+    for one in lost:
+        values = {"row": one.id, "failure": one.failure, "account": one.account}
+        announce_unknown(connection, connection.execute(_ABANDON, values).all(), clock.now())
 
 
 def _change(row: _Standing, one: Settlement) -> Change | None:

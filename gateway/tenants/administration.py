@@ -1,7 +1,7 @@
 """Changing tenants and keys: one code path for the command line and the admin API, an audit row for every change."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,6 +197,13 @@ def list_tenants(connection: Connection) -> Sequence[Tenant]:
 def oldest_tenants(connection: Connection, count: int) -> Sequence[str]:
     """Return the names of the first so many tenants that were made, oldest first."""
     return connection.scalars(select(tenants.c.name).order_by(tenants.c.id).limit(count)).all()
+
+
+def webhook_urls(connection: Connection, tenant_ids: Collection[str]) -> dict[str, str]:
+    """Return the webhook URLs of those of these tenants that have one and are not disabled."""
+    query = select(tenants.c.id, tenants.c.policy).where(tenants.c.id.in_(tenant_ids), tenants.c.disabled_at.is_(None))
+    found = {row.id: policy_from_text(row.policy).webhook_url for row in connection.execute(query)}
+    return {tenant_id: url for tenant_id, url in found.items() if url is not None}
 
 
 def find_key(connection: Connection, key_id: str, *, to_change: bool = False) -> Key:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import orjson
 
 from gateway.contract.origin import InvalidOrigin, read_origin
+from gateway.guard import AddressRefused, parse
 from gateway.money import LARGEST_YUAN, InvalidAmount, Micros, format_yuan, parse_yuan
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ LARGEST_COUNT = 1_000_000
 LONGEST_SECONDS = 1_000_000_000
 LARGEST_BODY_MB = 1024
 MOST_ORIGINS = 50
+LONGEST_URL = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Policy:
     origins: tuple[str, ...] | None = None
     """Whose pages may call; None is nobody's."""
     max_body_mb: int | None = None
+    webhook_url: str | None = None
     shadow: bool = False
 
 
@@ -172,6 +175,18 @@ def _switch(name: str, value: Any) -> bool:
     return _SWITCH[value]
 
 
+def _url(name: str, value: Any) -> str | None:
+    if value in _NO_LIMIT:
+        return None
+    if not isinstance(value, str) or len(value) > LONGEST_URL:
+        raise InvalidPolicy(f"{name}: must be a URL of at most {LONGEST_URL} characters")
+    try:
+        parse(value)
+    except AddressRefused as refused:
+        raise InvalidPolicy(f"{name}: must be a URL such as https://host/path: {refused}") from None
+    return value
+
+
 def _models(value: Any, known: frozenset[str]) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -218,5 +233,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "link_ttl": _count(LONGEST_SECONDS),
     "origins": _origins,
     "max_body_mb": _count(LARGEST_BODY_MB),
+    "webhook_url": _url,
     "shadow": _switch,
 }

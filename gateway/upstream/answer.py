@@ -8,11 +8,10 @@ is a success under any status; else HTTP 429 and 5xx decide; else a `code` of 40
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
+from gateway.contract import retry_after
 from gateway.upstream.envelope import ReturnedImage, code_of, cost_of, images_of, message_of, name_of, parse
 from gateway.upstream.scrub import scrub
 
@@ -144,7 +143,7 @@ def _failure(
     if meant in _ACCOUNT or _ABOUT_ACCOUNT.search(text):
         return AccountFault(detail, cost)
     if meant in _BUSY:
-        return Busy(_retry_after(headers), cost)
+        return Busy(retry_after(headers), cost)
     if meant in _OURS or meant >= 500:  # noqa: PLR2004 -- RFC 9110 15.6
         return ServerFault(detail, cost)
     if meant >= 400:  # noqa: PLR2004 -- RFC 9110 15.5
@@ -174,24 +173,9 @@ def _without_json(status: int, headers: Mapping[str, str], length: int) -> Readi
     if status in _ACCOUNT:
         return AccountFault(detail, None)
     if status in _BUSY:
-        return Busy(_retry_after(headers), None)
+        return Busy(retry_after(headers), None)
     if status == 413:  # noqa: PLR2004 -- RFC 9110 15.5.14
         return Refused("", moderated=False, cost=None)
     if status >= 400:  # noqa: PLR2004 -- RFC 9110 15.5
         return ServerFault(detail, None)
     return Garbage(detail)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After (RFC 9110 10.2.3) in seconds; a date counts from the answer's own Date."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
-        return float(value)
-    try:
-        until, sent = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
-    except ValueError:
-        return None
-    seconds = (until.replace(tzinfo=UTC) - sent.replace(tzinfo=UTC)).total_seconds()
-    return max(seconds, 0.0)

@@ -9,12 +9,15 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
+from orjson import loads
 from prometheus_client import CollectorRegistry
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from gateway import clock
 from gateway.clock import Calendar
 from gateway.database.engine import Database
+from gateway.database.tables import webhook_events
 from gateway.errors import LedgerUnavailable
 from gateway.flow import budget_watch
 from gateway.flow.budget_watch import BudgetWatch
@@ -27,6 +30,7 @@ from gateway.ledger.settle import abandon, settle
 from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
+from gateway.webhooks.outbox import list_events
 from tests.books import YUAN, opened, reservation, settlement
 
 ADMIN = Administration("ann", Pepper([b"pepper" * 6]), frozenset())
@@ -188,6 +192,32 @@ def test_of_several_processes_the_eldest_speaks(database_url: str) -> None:
             assert await second.warnings() == []
             await eldest.spend(shop, 200_000)
             assert await second.warnings() == [("shop", "day", 100)]
+
+    asyncio.run(story())
+
+
+def test_tenants_with_a_webhook_are_told_once(database_url: str) -> None:
+    """Of each window and threshold, whichever process notices, after a restart too; the next day's are others."""
+
+    async def story() -> None:
+        async with watched(database_url) as one:
+            shop = await one.tenant("shop", budget_day="1", webhook_url="https://hooks.example/")
+            await one.spend(await one.tenant("silent", budget_day="1"), YUAN)
+            await one.spend(shop, 800_000)
+            for name in ("proc_1", "proc_2"):
+                await BudgetWatch(name, one.database, CALENDAR, one.metrics).look()
+            await one.watch.look()
+            await one.hold(shop, 200_000)
+            await one.watch.look()
+            await one.watch.look()
+            events = await one.database.read(list_events)
+            bodies = await one.database.read(lambda sql: sql.scalars(select(webhook_events.c.body)).all())
+            told = [(body["type"], body["data"]["percent"], body["data"]["held_yuan"]) for body in map(loads, bodies)]
+            assert {event.tenant for event in events} == {"shop"}
+            assert sorted(told) == [
+                ("budget.threshold", 80, "0.000000"),
+                ("budget.threshold", 100, "0.200000"),
+            ]
 
     asyncio.run(story())
 

@@ -19,6 +19,7 @@ from gateway.database.engine import Database
 from gateway.ledger.report import Reports
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
+from gateway.webhooks.endpoints import Endpoints
 
 PREFIX = "/admin/api"
 
@@ -33,11 +34,12 @@ class AdminRoute:
     catalog: CatalogFile
     calendar: Calendar
     reports: Reports
+    endpoints: Endpoints
 
     def router(self) -> APIRouter:
         """Return the routes. The token is asked for before it is known whether a path exists."""
         resources = (
-            TenantsResource(self.database, self._administration),
+            TenantsResource(self.database, self._administration, self.endpoints),
             KeysResource(self.database, self._administration, self.calendar),
             TokensResource(self.database),
             UnknownResource(self.database, self.calendar),

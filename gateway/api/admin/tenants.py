@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -11,7 +13,8 @@ from gateway.api.admin.exchange import answer, read_nothing, read_object, requir
 from gateway.api.query import query_of
 from gateway.database.engine import Database
 from gateway.errors import InvalidRequest
-from gateway.tenants.administration import Administration, find_tenant, list_tenants
+from gateway.tenants.administration import Administration, Tenant, find_tenant, list_tenants
+from gateway.webhooks.endpoints import Endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class TenantsResource:
 
     database: Database
     administration: Callable[[], Administration]
+    endpoints: Endpoints
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -37,13 +41,17 @@ class TenantsResource:
         return answer({"tenants": [tenant.shown() for tenant in tenants]})
 
     async def create(self, request: Request) -> Response:
-        """Make a tenant of `{"name": …, policy options}`; 201."""
+        """Make a tenant of `{"name": …, policy options}`; 201. A webhook's secret is answered here alone."""
         options = await read_object(request)
         name = required(options, "name")
         del options["name"]
         admin = self.administration()
-        tenant = await self.database.write(lambda connection: admin.create_tenant(connection, name, options))
-        return answer(tenant.shown(), 201)
+
+        def create(connection: Connection) -> dict[str, Any]:
+            tenant = admin.create_tenant(connection, name, options)
+            return self._with_secret(connection, tenant, None)
+
+        return answer(await self.database.write(create), 201)
 
     async def show(self, request: Request) -> Response:
         """Answer a tenant and its policy."""
@@ -53,13 +61,18 @@ class TenantsResource:
         return answer(tenant.shown())
 
     async def update(self, request: Request) -> Response:
-        """Change the policy options that are given; null takes a limit away."""
+        """Change the policy options that are given; null takes a limit away. A new webhook's secret is answered too."""
         options = await read_object(request)
         if not options:
             raise InvalidRequest("give at least one option to change")
         name, admin = request.path_params["name"], self.administration()
-        tenant = await self.database.write(lambda connection: admin.update_tenant(connection, name, options))
-        return answer(tenant.shown())
+
+        def update(connection: Connection) -> dict[str, Any]:
+            before = find_tenant(connection, name, to_change=True)
+            after = admin.update_tenant(connection, name, options)
+            return self._with_secret(connection, after, before) if "webhook_url" in options else after.shown()
+
+        return answer(await self.database.write(update))
 
     async def disable(self, request: Request) -> Response:
         """Refuse all of a tenant's keys."""
@@ -68,6 +81,11 @@ class TenantsResource:
     async def enable(self, request: Request) -> Response:
         """Take a tenant's keys again."""
         return await self._switch(request, disabled=False)
+
+    def _with_secret(self, connection: Connection, after: Tenant, before: Tenant | None) -> dict[str, Any]:
+        former = None if before is None else before.policy.webhook_url
+        secret = self.endpoints.follow(connection, after.id, former, after.policy.webhook_url)
+        return after.shown() if secret is None else after.shown() | {"webhook_secret": secret}
 
     async def _switch(self, request: Request, *, disabled: bool) -> Response:
         await read_nothing(request)

@@ -1,0 +1,1 @@
+"""Webhooks: events of the outbox, signed and delivered at least once. https://www.standardwebhooks.com"""
