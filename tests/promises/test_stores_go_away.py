@@ -18,9 +18,10 @@ from tests.crowd import Answer, Asking, at_once
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair, pair
 from tests.servers.process import wait_until
+from tests.servers.redis import Server
 from tests.servers.seaweedfs import S3Server, seaweedfs
 from tests.servers.simulator import simulator
-from tests.servers.workers import callers, until
+from tests.servers.workers import SECRET, callers, until
 
 MODELS = ("flux-2-pro", "gemini-2.5-flash-image")
 """One whose images come as links, one whose images come as Base64."""
@@ -37,14 +38,16 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
 
 
 @contextmanager
-def on_s3(directory: Path, s3: S3Server) -> Iterator[Pair]:
+def on_s3(directory: Path, s3: S3Server, **settings: str) -> Iterator[Pair]:
     """Run a gateway that keeps its images in the store; credentials are the cloud's own variables."""
     with simulator(directory / "upstream") as upstream:
         bucket = f"s3://{s3.bucket}/kept"
-        serving = describe(directory / "gateway", upstream=upstream.url, keys=upstream.keys, storage_url=bucket)
+        named = {"storage_url": bucket, **settings}
+        serving = describe(directory / "gateway", upstream=upstream.url, keys=upstream.keys, **named)
         serving.environment |= s3.environ
         try:
             serving.begin()
+            wait_until(lambda: '"event":"serving"' in serving.log, "all workers to serve")
             yield Pair(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()
@@ -96,15 +99,21 @@ def kind(number: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "killed", [pytest.param(False, marks=pytest.mark.full, id="alive"), pytest.param(True, id="killed")]
+    ("workers", "killed"),
+    [
+        pytest.param(1, True, id="killed"),
+        pytest.param(1, False, id="alive", marks=pytest.mark.full),
+        pytest.param(2, False, id="two workers", marks=pytest.mark.full),
+    ],
 )
 def test_an_outage_of_the_store_loses_no_image(
-    tmp_path: Path, s3: S3Server, count: Callable[[int, int], int], killed: bool
+    tmp_path: Path, s3: S3Server, redis: Server, count: Callable[[int, int], int], workers: int, *, killed: bool
 ) -> None:
     """The store is stopped during paid calls, and the gateway perhaps killed before it is back: every image is kept."""
+    shared = {} if workers == 1 else {"workers": str(workers), "redis_url": redis.url, "secret": SECRET}
     number, seconds = count(24, 200), count(3, 60)
     some = number // 4
-    with on_s3(tmp_path / "pair", s3) as both:
+    with on_s3(tmp_path / "pair", s3, **shared) as both:
         before = ask(both, some, 0)
         assert not any("x-image-kept" in answer.headers for answer in before)
         s3.kill()
@@ -132,8 +141,9 @@ def test_an_outage_of_the_store_loses_no_image(
         )
         took = time.monotonic() - back
         good = stored(s3, kept_rows(both))
+        how = f"{workers} worker(s){', killed -9' if killed else ''}"
         print(
-            f"store stopped for {seconds} s during {number} paid calls{', gateway killed -9' if killed else ''}: "
+            f"store stopped for {seconds} s during {number} paid calls, {how}: "
             f"{good} images stored and byte-equal {took:.1f} s after its return, {number - good} lost, "
             f"ledger {both.settled()} = bill {both.simulator.bill_total()} yuan"
         )
