@@ -20,7 +20,7 @@ from gateway.ids import new_id
 HEADER_SECONDS = 10.0
 HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 256 * 1024
+LINGER_BYTES = 128 * 1024
 """So much of a body is read and thrown away after an early answer; a caller who listens has it by then."""
 
 _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
