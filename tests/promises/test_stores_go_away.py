@@ -180,6 +180,7 @@ def test_what_the_ledger_says_is_kept_is_there(tmp_path: Path, count: Callable[[
         for _ in range(kills):
             asyncio.run(ask_until_killed(both, moments.uniform(0.2, 0.8)))
             both.gateway.begin()
+        assert both.gateway.stop() == 0
         files = {path.name: path for path in (both.gateway.data_dir / IMAGES).rglob("*") if path.is_file()}
         rows = kept_rows(both)
         digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
