@@ -303,7 +303,7 @@ def _traces_of(settings: Settings) -> "Traces | None":
     if not settings.traces:
         return None
     try:
-        from gateway.traces import Traces  # noqa: PLC0415 -- OpenTelemetry is an extra, and 20 MB in memory
+        from gateway.traces import Traces  # noqa: PLC0415 -- OpenTelemetry is an extra
     except ModuleNotFoundError as error:
         fault = f"OTEL_EXPORTER_OTLP_ENDPOINT: needs the extra `image-gateway[traces]`: {error}"
         raise Misconfigured([fault]) from error
