@@ -11,8 +11,9 @@ from tests.deploy import dashboards
 from tests.deploy.monitored import Monitored, Traffic, monitored
 from tests.servers.process import wait_until
 
-EXPECTED_TO_BE_EMPTY: set[tuple[str, str]] = set()
-"""Panels (dashboard, title) that show nothing while nothing is wrong, although the traffic here does much that is."""
+MAY_BE_EMPTY = {("spend", "Price drift"), ("operations", "Deliveries"), ("operations", "Events waiting")}
+"""Panels (dashboard, title) that may have nothing to show: the ledger is looked at every ten seconds; nobody here has
+a webhook."""
 
 FIRING = {"GatewayKeepFailures", "GatewayUnusableCosts"}
 MAY_FIRE = {"GatewayBudgetExhausted"}
@@ -70,7 +71,7 @@ def test_every_rule_finds_something(watched: Monitored) -> None:
 
 
 def test_every_panel_shows_something(watched: Monitored) -> None:
-    """Each query of both dashboards returns numbers, or is known to find nothing."""
+    """Each query of both dashboards returns numbers, or is known to find nothing yet."""
     values = dashboards.values(interval="1m", span="5m")
     empty, asked = set(), 0
     for name in dashboards.BOARDS:
@@ -80,7 +81,7 @@ def test_every_panel_shows_something(watched: Monitored) -> None:
                 found = watched.prometheus.now(query.filled(values))
                 if not found or all(math.isnan(one.value) for one in found):
                     empty.add((name, panel.title))
-    assert empty == EXPECTED_TO_BE_EMPTY
+    assert empty <= MAY_BE_EMPTY
     print(f"{asked} queries of {len(dashboards.BOARDS)} dashboards")
 
 
