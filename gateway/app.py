@@ -41,6 +41,7 @@ from gateway.errors import GatewayError, Misconfigured
 from gateway.flow.attempt import Attempts
 from gateway.flow.budget_watch import BudgetWatch
 from gateway.flow.decided_watch import DecidedWatch
+from gateway.flow.erase import Caches, Eraser, Sweeper
 from gateway.flow.generate import Generator, Parts
 from gateway.flow.keep import Keeper
 from gateway.flow.references import References
@@ -50,7 +51,9 @@ from gateway.flow.supervisor import Supervisor
 from gateway.guard import Guard
 from gateway.ids import new_id
 from gateway.images.fetch import Fetcher
+from gateway.images.given import GivenLinks, LinkSigner
 from gateway.images.links import Links
+from gateway.images.objects import ObjectStore
 from gateway.images.spool import Spool
 from gateway.images.spooled import SpooledStore
 from gateway.images.store import Store
@@ -62,7 +65,7 @@ from gateway.ledger.savings import Savings
 from gateway.limits import AddressLimiter, Limiter, LocalLimiter, SharedLimiter
 from gateway.metrics import TENANTS_NAMED, Metrics
 from gateway.redis_link import RedisLink, parse_address
-from gateway.replies import Flights, LocalFlights, LocalReplies, SharedFlights, SharedReplies
+from gateway.replies import Flights, LocalFlights, LocalReplies, Replies, SharedFlights, SharedReplies
 from gateway.settings import Settings
 from gateway.spans import no_span
 from gateway.stall import watch_loop
@@ -108,9 +111,11 @@ class Gateway:
     savings: Savings
     budgets: BudgetWatch
     decided: DecidedWatch
+    sweeper: Sweeper
     supervisor: Supervisor
     catalog: CatalogFile
     store: SpooledStore | None
+    links: GivenLinks
     fetcher: Fetcher
     upstream: Upstream
     redis: RedisLink | None
@@ -135,6 +140,7 @@ class Gateway:
             stack.push_async_callback(self.database.close)
             if self.store is not None:
                 stack.push_async_callback(self.store.close)
+            await self.links.open()
             stack.push_async_callback(self.fetcher.close)
             stack.push_async_callback(self.poster.close)
             stack.push_async_callback(self.upstream.close)
@@ -159,6 +165,7 @@ class Gateway:
                 self.decided.run(),
                 self.stages.run(),
                 keep_swept(self.database),
+                self.sweeper.run(),
                 self.deliverer.run(),
             ]
             if self.store is not None:
@@ -187,8 +194,9 @@ def build(settings: Settings) -> Gateway:
     savings = Savings(database)
     pepper = Pepper(secrets)
     directory = Directory(database, pepper)
-    links = Links(settings.link_base, secrets, LINK_SECONDS)
     store = store_of(settings, metrics)
+    own_links = Links(settings.link_base, secrets, LINK_SECONDS)
+    links = GivenLinks(own_links, signer=_signer_of(settings, store), public_base=settings.links_url)
     guard, signer = Guard(settings.fetch_allow), Signer(secrets)
     fetcher, poster = Fetcher(guard), Poster(guard, signer)
     upstream = upstream_of(settings, metrics)
@@ -199,6 +207,7 @@ def build(settings: Settings) -> Gateway:
         if redis is None
         else SharedLimiter(redis, metrics, processes=settings.workers * settings.replicas)
     )
+    replies: Replies = LocalReplies() if redis is None else SharedReplies(redis, metrics)
     flights: Flights = LocalFlights() if redis is None else SharedFlights(redis, metrics)
     stages, streams = Stages(ledger), Streams()
     traces = _traces_of(settings)
@@ -210,7 +219,7 @@ def build(settings: Settings) -> Gateway:
             calendar=calendar,
             references=References(links, store, ledger),
             limiter=limiter,
-            replies=LocalReplies() if redis is None else SharedReplies(redis, metrics),
+            replies=replies,
             flights=flights,
             supervisor=supervisor,
             ledger=ledger,
@@ -229,6 +238,8 @@ def build(settings: Settings) -> Gateway:
             spans=spans,
         )
     )
+    caches = Caches(replies, flights, one_each=redis is None and not settings.embedded)
+    eraser = Eraser(database, caches, store)
     renderer = Renderer(links, store, alone=settings.replicas == 1)
     who = Who(directory, AddressLimiter())
     room = BodyRoom()
@@ -240,10 +251,10 @@ def build(settings: Settings) -> Gateway:
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
-        GenerationsRoute(who, ledger, renderer, stages, streams),
+        GenerationsRoute(who, ledger, renderer, eraser, stages, streams),
         TokensRoute(who, catalog, database, pepper, limiter),
         HistoryRoute(who, ledger, calendar),
-        ImagesRoute(links, store, ledger),
+        ImagesRoute(own_links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),
         AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports, Endpoints(signer, guard)),
@@ -259,9 +270,11 @@ def build(settings: Settings) -> Gateway:
         savings=savings,
         budgets=BudgetWatch(process_id, database, calendar, metrics),
         decided=DecidedWatch(process_id, database, metrics),
+        sweeper=Sweeper(process_id, eraser, metrics),
         supervisor=supervisor,
         catalog=catalog,
         store=store,
+        links=links,
         fetcher=fetcher,
         upstream=upstream,
         redis=redis,
@@ -325,6 +338,12 @@ def _store_behind(settings: Settings) -> Store:
         return open_store(settings.storage_url, settings.cloud)
     except ValueError as error:
         raise Misconfigured([f"GATEWAY_STORAGE_URL: {error}"]) from error
+
+
+def _signer_of(settings: Settings, store: SpooledStore | None) -> LinkSigner | None:
+    """Return who makes presigned links, if those are wanted and there is a store that can."""
+    behind = None if store is None else store.behind
+    return behind if settings.links == "presigned" and isinstance(behind, ObjectStore) else None
 
 
 def upstream_of(settings: Settings, metrics: Metrics) -> Upstream:

@@ -99,11 +99,25 @@ class StillRunning(GatewayError):
     public = "A request with this Idempotency-Key is still running"
 
 
+class NotOver(GatewayError):
+    """The generation still runs; always with `retry_after`."""
+
+    status, outcome = 409, "conflict"
+    public = "The generation is still running"
+
+
 class NameTaken(GatewayError):
     """A tenant of that name exists."""
 
     status, outcome = 409, "conflict"
     public = "The name is taken"
+
+
+class Gone(GatewayError):
+    """It was erased; what it cost is all that is left of it."""
+
+    status, outcome, final = 410, "invalid", True
+    public = "The generation was erased; a new one would be paid anew"
 
 
 class BodyTooLarge(GatewayError):

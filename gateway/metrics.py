@@ -136,6 +136,12 @@ class Metrics:
         self.spool_bytes = Gauge(
             "gateway_spool_bytes", "Bytes of these images.", registry=registry, multiprocess_mode="livemostrecent"
         )
+        self.erasures_waiting = Gauge(
+            "gateway_erasures_waiting",
+            "Generations that are to be erased and are not yet: a store is away.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         self.unusable_costs = Counter(
             "gateway_unusable_costs_total",
             "Settled at the quote because upstream named no cost that could be one.",

@@ -67,6 +67,12 @@ class Settings(BaseModel):
         le=1 << 20,
         description="MiB of images that may wait in the data directory while the store is away; then 503.",
     )
+    links: Literal["gateway", "presigned", "public"] = Field(
+        "gateway",
+        description="Who serves links: `gateway`, `presigned` (the object store, for 7 days at the most), or `public` "
+        "(whatever serves the bucket at `GATEWAY_LINKS_URL`, to anybody and without end).",
+    )
+    links_url: HttpUrl | None = Field(None, description="What `public` links begin with; an image's name follows.")
     public_url: HttpUrl | None = Field(
         None, description="What links are made with; `http://{host}:{port}` if not set. Required on a wildcard host."
     )
@@ -130,6 +136,10 @@ class Settings(BaseModel):
         same_kind = (":" in one) == (":" in other)
         return one == other or (same_kind and (is_wildcard(one) or is_wildcard(other)))
 
+    @property
+    def _object_store(self) -> bool:
+        return self.storage_url is not None and self.storage_url.startswith(("s3:", "gs:", "az:"))
+
     def faults_to_serve(self) -> list[str]:
         """Return what is wrong with these settings taken together, for a gateway that is to serve."""
         faults = []
@@ -149,6 +159,14 @@ class Settings(BaseModel):
             ]
         if not self.embedded and not self.secret:
             faults.append("GATEWAY_SECRET: is required with Redis or PostgreSQL: at least 32 random characters")
+        if self.links == "presigned" and not self._object_store:
+            faults.append(
+                "GATEWAY_LINKS: presigned needs an object store in GATEWAY_STORAGE_URL: s3://, gs:// or az://"
+            )
+        if self.links == "public" and self.storage_url == "none":
+            faults.append("GATEWAY_LINKS: public needs an image store, and GATEWAY_STORAGE_URL is none")
+        if (self.links == "public") != (self.links_url is not None):
+            faults.append("GATEWAY_LINKS_URL: is required when GATEWAY_LINKS is public, and used for nothing else")
         return faults
 
 

@@ -26,7 +26,7 @@ from gateway.flow.call import Call
 from gateway.flow.generate import Generator
 from gateway.flow.repeat import RETRY_SECONDS
 from gateway.flow.reply import Accepted
-from gateway.images.links import Links
+from gateway.images.given import GivenLinks
 from gateway.metrics import Metrics
 from gateway.money import format_yuan
 from gateway.replies import read_directives
@@ -51,7 +51,7 @@ class GenerateRoute:
     calendar: Calendar
     generator: Generator
     renderer: Renderer
-    links: Links
+    links: GivenLinks
     room: BodyRoom
     metrics: Metrics
 
@@ -122,22 +122,22 @@ class GenerateRoute:
         today = self.calendar.date(clock.now())
         try:
             if len(body) > OFF_LOOP:
-                return await asyncio.to_thread(_read, body, self.catalog.current, today, caller, self.links.prefix)
+                return await asyncio.to_thread(_read, body, self.catalog.current, today, caller, self.links.prefixes)
             if len(body) > REMEMBERED:
-                return _read(body, self.catalog.current, today, caller, self.links.prefix)
-            return _read_again(body, self.catalog.current, today, caller, self.links.prefix)
+                return _read(body, self.catalog.current, today, caller, self.links.prefixes)
+            return _read_again(body, self.catalog.current, today, caller, self.links.prefixes)
         except Violation as violation:
             raise InvalidRequest(violation.text) from None
 
 
-def _read(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: str) -> GenerateAsk:
+def _read(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: tuple[str, ...]) -> GenerateAsk:
     allowed = caller.policy.models
     usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
     return read_ask(body, catalog.rules(today), usable=usable, own_links=own_links)
 
 
 @lru_cache(maxsize=512)  # what is asked again, and answered from the cache, is read once
-def _read_again(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: str) -> GenerateAsk:
+def _read_again(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: tuple[str, ...]) -> GenerateAsk:
     return _read(body, catalog, today, caller, own_links)
 
 

@@ -1,4 +1,4 @@
-"""`GET /generations/{id}`, and its `/events`: what becomes of a generation, for whoever asked for it."""
+"""`/generations/{id}`, and its `/events`: what becomes of a generation, and its erasure, for whoever asked for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ from gateway.api.events import Streams, Subject, seen_until, stream
 from gateway.api.preferences import image_format
 from gateway.api.render import Renderer
 from gateway.api.who import Who
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import InvalidRequest, NotFound, NotOver
+from gateway.flow.erase import Eraser
 from gateway.flow.ownership import owns
 from gateway.flow.repeat import RETRY_SECONDS, ended, failure
 from gateway.flow.reply import from_text
@@ -24,6 +25,8 @@ from gateway.money import format_yuan
 from gateway.tenants.directory import Caller
 
 LONGEST_WAIT = 60
+LATER_SECONDS = 30
+"""After so many it is worth asking again whether images that could not be erased are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class GenerationsRoute:
     who: Who
     ledger: Ledger
     renderer: Renderer
+    eraser: Eraser
     stages: Stages
     streams: Streams
 
@@ -43,6 +47,7 @@ class GenerationsRoute:
             "/generations/{generation_id}", self.generation, methods=["GET", "HEAD"], response_model=None
         )
         router.add_api_route("/generations/{generation_id}/events", self.events, methods=["GET"], response_model=None)
+        router.add_api_route("/generations/{generation_id}", self.erase, methods=["DELETE"], response_model=None)
         return router
 
     async def generation(self, request: Request, generation_id: str) -> Response:
@@ -81,7 +86,7 @@ class GenerationsRoute:
             reply = await self.renderer.envelope(
                 from_text(found.reply, found.id, "replayed"), wanted, caller.policy.link_ttl
             )
-        return {
+        shown: dict[str, Any] = {
             "id": found.id,
             "state": found.state,
             "created_at": clock.iso(found.created_at),
@@ -90,6 +95,24 @@ class GenerationsRoute:
             "reply": reply,
             "error": _error(found),
         }
+        if found.erased:
+            shown["erased"] = True
+        return shown
+
+    async def erase(self, request: Request, generation_id: str) -> Response:
+        """Erase prompt, reply and images; what it cost stays. 204; 202 if the images go later: a store is away."""
+        caller = await self.who.calls(request)
+        found = await self._own(caller, generation_id)
+        if found.state == "reserved":
+            raise NotOver(retry_after=RETRY_SECONDS)
+        if await self.eraser.erase(caller.tenant_id, found.id):
+            return Response(status_code=204)
+        return Response(
+            orjson.dumps({"id": found.id, "erased": True}),
+            status_code=202,
+            media_type="application/json",
+            headers={"Cache-Control": "private, no-store", "Retry-After": str(LATER_SECONDS)},
+        )
 
 
 def _error(found: Found) -> dict[str, Any] | None:

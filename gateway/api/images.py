@@ -58,11 +58,10 @@ class ImagesRoute:
         _refuse_endpoint(name)
         query = request.query_params
         try:
-            self.links.check(name, query.get("e"), query.get("s"), clock.now())
+            seconds = self.links.check(name, query.get("e"), query.get("s"), clock.now())
         except LinkInvalid as error:
             raise Forbidden("The link is invalid or expired", detail=str(error), headers=SAFE_HEADERS) from None
         image = await self._kept(name)
-        seconds = max(0, int(query["e"]) - clock.now() // 1000)
         headers = SAFE_HEADERS | {
             "ETag": image.name.etag,
             "Cache-Control": f"private, max-age={seconds}, immutable",
@@ -83,7 +82,7 @@ class ImagesRoute:
             raise Unavailable(
                 "The image store is temporarily unavailable", detail=str(error), headers=SAFE_HEADERS
             ) from error
-        if record is not None and on_its_way(record.created_at, clock.now()):
+        if record is not None and not record.erased and on_its_way(record.created_at, clock.now()):
             raise Unavailable("The image is on its way to the store", headers=SAFE_HEADERS)
         raise NotFound("There is no such image", headers=SAFE_HEADERS)
 

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from gateway import clock
 from gateway.errors import Unavailable
 from gateway.flow.reply import KeptImage, PassedImage, Reply, ReplyImage
-from gateway.images.links import Links
+from gateway.images.given import GivenLinks
+from gateway.images.links import LinkTtl
 from gateway.images.spooled import SpooledStore
 from gateway.images.store import StoreUnavailable
 from gateway.money import format_yuan, json_yuan
@@ -24,14 +25,14 @@ class Renderer:
     has such an image as upstream sent it, which works everywhere.
     """
 
-    def __init__(self, links: Links, store: SpooledStore | None, *, alone: bool) -> None:
+    def __init__(self, links: GivenLinks, store: SpooledStore | None, *, alone: bool) -> None:
         """Take what links and bytes are made of; `alone` says that no other host answers for this one."""
         self._links = links
         self._store = store
         self._alone = alone
 
     async def success(
-        self, reply: Reply, image_format: ImageFormat, link_ttl: int | None, headers: Mapping[str, str]
+        self, reply: Reply, image_format: ImageFormat, link_ttl: LinkTtl, headers: Mapping[str, str]
     ) -> Response:
         """Answer with the envelope. Raises Unavailable if bytes are wanted and cannot be read."""
         content = orjson.dumps(await self.envelope(reply, image_format, link_ttl))
@@ -51,7 +52,7 @@ class Renderer:
             return {"X-Image-Kept": "no"}
         return {"X-Image-Kept": "pending"} if any(map(self._pending, images)) else {}
 
-    async def envelope(self, reply: Reply, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
+    async def envelope(self, reply: Reply, image_format: ImageFormat, link_ttl: LinkTtl) -> dict[str, Any]:
         """Write a reply as `{code, data, model, provider, usage}`. Raises Unavailable like `success`."""
         return {
             "code": 0,
@@ -65,20 +66,21 @@ class Renderer:
             },
         }
 
-    async def _image(self, image: ReplyImage, image_format: ImageFormat, link_ttl: int | None) -> dict[str, Any]:
+    async def _image(self, image: ReplyImage, image_format: ImageFormat, link_ttl: LinkTtl) -> dict[str, Any]:
         if isinstance(image, PassedImage):
             return _in_form(image.kind, image.image, image.media_type, image.revised_prompt)
         if image_format == "url" or (image_format == "upstream" and image.kind == "url"):
-            link = self._link(image, link_ttl)
+            link = await self._link(image, link_ttl)
             if link is not None:
                 return _in_form("url", link, None, image.revised_prompt)
         text = pybase64.b64encode(await self._content(image)).decode()
         return _in_form("base64", text, image.media_type, None)
 
-    def _link(self, image: KeptImage, link_ttl: int | None) -> str | None:
+    async def _link(self, image: KeptImage, link_ttl: LinkTtl) -> str | None:
         """Return a link that works; None if the bytes are at hand and there is none that works everywhere."""
-        if self._alone or image.content is None or not self._pending(image):
-            return self._links.make(image.name, clock.now(), link_ttl)
+        pending = self._pending(image)
+        if self._alone or image.content is None or not pending:
+            return await self._links.make(image.name, clock.now(), link_ttl, stored=not pending)
         return image.link
 
     def _pending(self, image: ReplyImage) -> bool:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from gateway import __version__
-from gateway.cli import check, demo, key, reconcile, serve, simulate, spend, tenant, webhook
+from gateway.cli import check, demo, erase, images, key, reconcile, serve, simulate, spend, tenant, webhook
 from gateway.cli.usage import reword
 from gateway.database.migrate import NotMigrated
 from gateway.errors import GatewayError, Misconfigured
@@ -35,6 +35,8 @@ def commands() -> typer.Typer:
     app.add_typer(webhook.commands(), name="webhook")
     spend.add_to(app)
     reconcile.add_to(app)
+    erase.add_to(app)
+    app.add_typer(images.commands(), name="images")
     reword(app)
     return app
 

@@ -27,12 +27,12 @@ _NINTH_REFERENCE = re.compile(r"input_image_(9|[1-9][0-9]{1,9})", re.ASCII)
 
 
 def read_ask(
-    body: bytes, models: Mapping[str, ModelRules], *, usable: Sequence[str], own_links: str | None = None
+    body: bytes, models: Mapping[str, ModelRules], *, usable: Sequence[str], own_links: tuple[str, ...] = ()
 ) -> GenerateAsk:
     """Read the body of a generation request.
 
     `models` has the rules by every name and alias that may be written; `usable` are the names to list for one who
-    wrote another; `own_links` is what a link of this gateway begins with, up to and including a slash. A body of
+    wrote another; a link of this gateway begins with one of `own_links`, up to and including a slash. A body of
     megabytes keeps a core busy for some milliseconds, mostly without the interpreter's lock: read it in a thread.
 
     Raises Violation, and nothing else, for whatever bytes.
@@ -41,7 +41,11 @@ def read_ask(
 
 
 def ask_of(
-    members: Mapping[str, Any], models: Mapping[str, ModelRules], *, usable: Sequence[str], own_links: str | None = None
+    members: Mapping[str, Any],
+    models: Mapping[str, ModelRules],
+    *,
+    usable: Sequence[str],
+    own_links: tuple[str, ...] = (),
 ) -> GenerateAsk:
     """Read a request whose members are known; a reference may be the bytes of a file too. See `read_ask`."""
     _check_names(members)
@@ -99,7 +103,7 @@ class _Fields:
             raise violation.parameter("prompt", "Valid Unicode text without NUL is required")
         return prompt
 
-    def references(self, own_links: str | None) -> tuple[tuple[int, Reference], ...]:
+    def references(self, own_links: tuple[str, ...]) -> tuple[tuple[int, Reference], ...]:
         references: list[tuple[int, Reference]] = []
         for slot, name in enumerate(REFERENCE_FIELDS, start=1):
             if name not in self.members:

@@ -28,10 +28,10 @@ _SPLITS_PARSERS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
 """White space, control characters and the backslash: parsers of URLs disagree about them."""
 
 
-def read_reference(name: str, value: object, own_links: str | None) -> Reference:
+def read_reference(name: str, value: object, own_links: tuple[str, ...]) -> Reference:
     """Read the reference image in the field `name`.
 
-    `own_links` is what every link of this gateway begins with, up to and including a slash. Raises Violation.
+    A link of this gateway begins with one of `own_links`, up to and including a slash. Raises Violation.
     """
     if isinstance(value, bytes):  # which no JSON gives: a file that came as one
         return _described(name, pybase64.b64encode(value).decode(), value)
@@ -103,7 +103,7 @@ def _canonical(text: str, file: bytes) -> str:
     return text if text.endswith(last) else text[: -len(last)] + last
 
 
-def _read_url(name: str, url: str, own_links: str | None) -> ReferenceLink:
+def _read_url(name: str, url: str, own_links: tuple[str, ...]) -> ReferenceLink:
     if len(url) > _MAX_URL_CHARACTERS or _SPLITS_PARSERS.search(url):
         raise _unreadable(name)
     try:
@@ -113,7 +113,7 @@ def _read_url(name: str, url: str, own_links: str | None) -> ReferenceLink:
         raise _unreadable(name) from None
     if host is None:
         raise _unreadable(name)
-    if own_links is not None and url.startswith(own_links):
+    if url.startswith(own_links):
         return ReferenceLink(url, own=True)
     if not is_reachable(host):
         raise violation.parameter(name, "The URL must be publicly reachable")

@@ -102,7 +102,8 @@ class SQLite:
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: object) -> None:
-            for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "synchronous = FULL", "foreign_keys = ON"):
+            settings = (f"busy_timeout = {BUSY_TIMEOUT_MS}", "synchronous = FULL", "foreign_keys = ON")
+            for pragma in (*settings, "secure_delete = ON"):  # what is erased is not left in the file
                 connection.execute(f"PRAGMA {pragma}")
             _write_ahead(connection)
 

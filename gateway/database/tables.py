@@ -3,10 +3,13 @@
 The schema lives in `migrations/`; this file is what the code reads and writes, and a test holds the two together.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -20,6 +23,12 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+def _only(rows: ColumnElement[bool]) -> dict[str, Any]:
+    """Let an index hold these rows only."""
+    return {"sqlite_where": rows, "postgresql_where": rows}
+
+
 tenants = Table(
     "tenants",
     metadata,
@@ -28,7 +37,9 @@ tenants = Table(
     Column("policy", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("swept_to", String(40)),
 )
+"""`swept_to` is the generation up to which retention has asked for the erasure of all."""
 
 keys = Table(
     "keys",
@@ -118,6 +129,9 @@ generations = Table(
     Column("error", Text),
     Column("end_user", String(128)),
     Column("announced", Boolean, nullable=False, server_default=false()),
+    Column("repeat_of", String(40)),
+    Column("erase_asked_at", BigInteger),
+    Column("erased_at", BigInteger),
     Index("generations_of_tenant", "tenant_id", "id"),
     Index("generations_of_model", "tenant_id", "model", "id"),
     Index("generations_open", "state", "tenant_id", "id"),
@@ -126,7 +140,15 @@ generations = Table(
 )
 """The ledger: a row a generation, never deleted. `day` is the local day of the reservation, which reports and budgets
 go by; where there is no reply, `failure` is the private reason and `error` what the caller was told; the end of one
-that is `announced` goes to the outbox."""
+that is `announced` goes to the outbox. `repeat_of` is the generation that a free row was answered from. What is erased
+loses its words when that is asked for."""
+
+Index(
+    "generations_to_erase",
+    generations.c.erase_asked_at,
+    **_only(generations.c.erase_asked_at.is_not(None) & generations.c.erased_at.is_(None)),
+)
+Index("generations_repeating", generations.c.repeat_of, **_only(generations.c.repeat_of.is_not(None)))
 
 balances = Table(
     "balances",

@@ -5,6 +5,7 @@ which the caller may leave; whatever happens in it, the reservation ends: settle
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,7 +137,9 @@ class Generator:
             call.heed(await parts.limiter.take(job.scopes, job.id, call.patience))
         entry = None if looking is None else await looking
         age = None if entry is None else entry.age(clock.now())
-        call.decision = decide(call.directives, age, lifetime(job.caller.policy.cache_ttl, None), covered=job.covered)
+        policy = job.caller.policy
+        fresh = lifetime(policy.cache_ttl, policy.retention_days)
+        call.decision = decide(call.directives, age, fresh, covered=job.covered)
         if isinstance(call.decision, OnlyIfCached):
             raise NotCached
         if entry is None or not isinstance(call.decision, Hit):
@@ -171,22 +174,25 @@ class Generator:
         except GatewayError as error:
             if job.idempotency_key is not None and told.keeps_key(error):
                 kept = told.remembered(error, prompts=job.prompts)
-                await self._remember(job, error=told.error_to_text(kept))
+                original = error.headers.get("X-Generation-Id")
+                await self._remember(job, original, error=told.error_to_text(kept))
             raise
         return await self._free(job, reply, saved)
 
     async def _free(self, job: Job, reply: Reply, saved: Micros) -> Reply:
         """Count what a reply that was paid for earlier saved; remember it for its idempotency key."""
         if job.idempotency_key is not None:
-            await self._remember(job, reply=to_text(reply, prompts=job.prompts))
+            await self._remember(job, reply.generation_id, reply=to_text(reply, prompts=job.prompts))
         self._parts.metrics.add_cost_saved(job.caller.tenant, job.model.name, saved)
         way: Way = "hits" if reply.origin == "hit" else "collapsed"
         self._parts.savings.count(job.whose(self._parts.calendar), way, saved)
         return reply
 
-    async def _remember(self, job: Job, *, reply: str | None = None, error: str | None = None) -> None:
+    async def _remember(
+        self, job: Job, original: str | None, *, reply: str | None = None, error: str | None = None
+    ) -> None:
         """Leave a row that cost nothing for the idempotency key of a request that another's generation answered."""
-        await self._parts.ledger.remember(Repeat(job.reservation(self._parts.calendar), reply, error))
+        await self._parts.ledger.remember(Repeat(job.reservation(self._parts.calendar), reply, error, original))
 
     async def _trail(self, job: Job) -> Reply | Duplicate:
         """Do for a caller who does not wait what `_shared` does, in the name of a row that holds and costs nothing."""
@@ -272,7 +278,8 @@ class Generator:
         if not job.covered or job.call.directives.no_store or reply.passed or reply.images_failed:
             return
         entry = Entry(to_text(reply, prompts=job.prompts), reply.generation_id, clock.now(), reply.cost)
-        seconds = lifetime(job.caller.policy.cache_ttl, None)
+        policy, spent = job.caller.policy, time.monotonic() - job.began
+        seconds = lifetime(policy.cache_ttl, policy.retention_days, spent=spent)
         keeping = self._parts.replies.keep(job.caller.tenant_id, job.fingerprint, entry, seconds, job.call.patience)
         job.call.stored = await keeping
 

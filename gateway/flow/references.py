@@ -16,8 +16,8 @@ from gateway.contract import (
 )
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.flow.call import Room
+from gateway.images.given import GivenLinks
 from gateway.images.inspect import inspect
-from gateway.images.links import Links
 from gateway.images.spooled import on_its_way
 from gateway.images.store import Store, StoreUnavailable
 from gateway.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ from gateway.ledger.ledger import Ledger
 class References:
     """Resolves a tenant's own links; anybody else's, an expired or an altered one is refused like an unknown one."""
 
-    def __init__(self, links: Links, store: Store | None, ledger: Ledger) -> None:
+    def __init__(self, links: GivenLinks, store: Store | None, ledger: Ledger) -> None:
         self._links = links
         self._store = store
         self._ledger = ledger
@@ -48,7 +48,7 @@ class References:
         if name is None or self._store is None:
             raise unknown
         record = await self._ledger.image(name)
-        if record is None or record.tenant_id != tenant_id:
+        if record is None or record.erased or record.tenant_id != tenant_id:
             raise unknown
         try:
             image = await self._store.open(name)

@@ -6,7 +6,7 @@ The record is the generation's row. https://datatracker.ietf.org/doc/draft-ietf-
 import asyncio
 import time
 
-from gateway.errors import GatewayError, KeyReused, NotFound, StillRunning, UpstreamFailed, UpstreamSilent
+from gateway.errors import GatewayError, Gone, KeyReused, NotFound, StillRunning, UpstreamFailed, UpstreamSilent
 from gateway.flow.reply import Reply, from_text
 from gateway.flow.told import error_from_text
 from gateway.ledger.find import Found
@@ -46,6 +46,8 @@ def failure(found: Found, headers: dict[str, str]) -> GatewayError:
     if found.state == "unknown":
         text = "The outcome of the generation is unknown: it may have been billed, and is not tried again"
         return UpstreamSilent(text, headers=headers)
+    if found.erased:
+        return Gone(headers=headers)
     if found.error is not None:
         return error_from_text(found.error, headers)
     return UpstreamFailed("The generation was ended by hand", headers=headers)

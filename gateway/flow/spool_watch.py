@@ -116,6 +116,9 @@ class SpoolWatch:
         image, record = await spool.open(name), await self.ledger.image(name)
         if image is None:
             return
+        if record is not None and record.erased:
+            await spool.remove(name)
+            return
         content = b"".join([piece async for piece in image.read()])
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         if record is not None and record.sha256 != digest:

@@ -6,7 +6,7 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
 from gateway.clock import Millis
@@ -15,6 +15,11 @@ from gateway.images.store import parse_name
 _PURPOSE: Final = b"image-link"  # keeps the keys made here apart from other uses of the same secret
 _HOUR: Final = 3600
 _EXPIRY_DIGITS_MAX: Final = 12
+_NEVER: Final = "never"
+_LONGEST_CACHING: Final = 365 * 24 * 3600
+
+LinkTtl: TypeAlias = int | Literal["none"] | None
+"""Seconds that a link works; `none` is without end, None the gateway's own default."""
 
 
 class LinkInvalid(Exception):
@@ -45,47 +50,48 @@ class LinkKeys:
 
 
 class Links:
-    """Makes and checks `{public_url}/images/{name}?e={expiry, seconds since 1970}&s={signature}`."""
+    """Makes and checks `{public_url}/images/{name}?e={expiry}&s={signature}`, whose expiry is `never`, or seconds
+    since 1970."""
 
     def __init__(self, public_url: str, secrets: Sequence[bytes], default_ttl: int) -> None:
         """Take the URL by which browsers reach the gateway, the secrets (newest first), and a lifetime in seconds."""
-        self._prefix = f"{public_url.rstrip('/')}/images/"
+        self.prefix: Final = f"{public_url.rstrip('/')}/images/"
+        """What every link made here begins with."""
+        self.default_ttl: Final = default_ttl
         self._keys = LinkKeys.derive(secrets)
-        self._default_ttl = default_ttl
 
-    @property
-    def prefix(self) -> str:
-        """What every link of this gateway begins with."""
-        return self._prefix
-
-    def make(self, name: str, now: Millis, ttl_seconds: int | None = None) -> str:
-        """Make a link that works for at least `ttl_seconds` (None: the default).
+    def make(self, name: str, now: Millis, ttl: LinkTtl = None) -> str:
+        """Make a link that works for at least `ttl`.
 
         The expiry is rounded up to the hour, so that replies within an hour carry the same URL and browsers can cache.
         """
-        ttl = self._default_ttl if ttl_seconds is None else ttl_seconds
-        expiry = str(-(-(now + ttl * 1000) // (_HOUR * 1000)) * _HOUR)
-        return f"{self._prefix}{name}?e={expiry}&s={self._keys.sign(name, expiry)}"
+        expiry = _NEVER
+        if ttl != "none":
+            seconds = self.default_ttl if ttl is None else ttl
+            expiry = str(-(-(now + seconds * 1000) // (_HOUR * 1000)) * _HOUR)
+        return f"{self.prefix}{name}?e={expiry}&s={self._keys.sign(name, expiry)}"
 
-    def check(self, name: str, expiry: str | None, signature: str | None, now: Millis) -> None:
-        """Return if the query `e` and `s` of a request permit this name now; else raise LinkInvalid."""
-        if expiry is None or signature is None or not _is_number(expiry):
+    def check(self, name: str, expiry: str | None, signature: str | None, now: Millis) -> int:
+        """Return for how many seconds the query `e` and `s` of a request permit this name, a year at most.
+
+        Raises LinkInvalid if they do not.
+        """
+        if expiry is None or signature is None or not (expiry == _NEVER or _is_number(expiry)):
             raise LinkInvalid("the link is incomplete")
         # The signature first: an expiry that nobody signed says nothing.
         if not self._keys.signed(name, expiry, signature):
             raise LinkInvalid("the link is not signed by this gateway")
+        if expiry == _NEVER:
+            return _LONGEST_CACHING
         if int(expiry) * 1000 <= now:
             raise LinkInvalid("the link has expired")
-
-    def owns(self, url: str) -> bool:
-        """Tell whether a URL has the form of a link of this gateway, working or not."""
-        return url.startswith(self._prefix)
+        return min(int(expiry) - now // 1000, _LONGEST_CACHING)
 
     def name_in(self, url: str, now: Millis) -> str | None:
-        """Return the image's name in a working link of this gateway; None for any other URL."""
-        if not self.owns(url):
+        """Return the image's name in a working link made here; None for any other URL."""
+        if not url.startswith(self.prefix):
             return None
-        name, _, query = url.removeprefix(self._prefix).partition("?")
+        name, _, query = url.removeprefix(self.prefix).partition("?")
         parameters = dict(parse_qsl(query.partition("#")[0]))
         try:
             self.check(name, parameters.get("e"), parameters.get("s"), now)
@@ -95,7 +101,7 @@ class Links:
 
 
 def _signature(key: bytes, name: str, expiry: str) -> str:
-    # The expiry is digits alone, so it is what stands behind the last line break, whatever the name holds.
+    # The expiry is one word, so it is what stands behind the last line break, whatever the name holds.
     digest = hmac.digest(key, f"{name}\n{expiry}".encode(errors="replace"), "sha256")
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 

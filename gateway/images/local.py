@@ -131,13 +131,15 @@ class LocalStore:
             return None
 
     def _remove(self, name: ImageName) -> None:
-        try:
-            with _opened_shard(self._directory, name.shard) as shard:
-                os.unlink(name.text, dir_fd=shard)
-                os.fsync(shard)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
+        # Without the directory itself nothing can be said to be gone: a disk may not be mounted.
+        with _opened(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as top:
+            try:
+                with _opened(name.shard, _DIRECTORY, top) as shard:
+                    os.unlink(name.text, dir_fd=shard)
+                    os.fsync(shard)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
 
     def _probe(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,8 @@ class Found:
     cost: Micros | None
     reply: str | None
     error: str | None
+    erased: bool
+    """Whether its erasure was asked for: its words are gone, and its images are, or will be in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class FoundImage:
     tenant_id: str
     sha256: str
     created_at: Millis
+    erased: bool
+    """Whether its erasure was asked for: it is not stored, served or sent any more."""
 
 
 _COLUMNS = (
@@ -51,13 +55,18 @@ _COLUMNS = (
     generations.c.cost,
     generations.c.reply,
     generations.c.error,
+    generations.c.erase_asked_at.is_not(None).label("erased"),
 )
 _BY_ID = select(*_COLUMNS).where(generations.c.id == bindparam("id"))
 _STATES = ByKey(select(generations.c.id, generations.c.state), (generations.c.id,))
 _BY_KEY = select(*_COLUMNS).where(
     generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
 )
-_IMAGE = select(images.c.tenant_id, images.c.sha256, images.c.created_at).where(images.c.name == bindparam("name"))
+_IMAGE = (
+    select(images.c.tenant_id, images.c.sha256, images.c.created_at, generations.c.erase_asked_at.is_not(None))
+    .join(generations)
+    .where(images.c.name == bindparam("name"))
+)
 
 
 def is_repeat() -> ColumnElement[bool]:

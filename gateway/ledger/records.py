@@ -13,6 +13,8 @@ State: TypeAlias = Literal["reserved", "settled", "released", "unknown"]
 
 STATES: tuple[State, ...] = ("reserved", "settled", "released", "unknown")
 PERIODS: tuple[Period, ...] = ("day", "month", "total")
+WITHOUT_WORDS = "{}"
+"""What stands where words of a caller's stood, when they are erased."""
 
 
 def window_starts(day: str) -> dict[Period, str]:
@@ -169,3 +171,5 @@ class Repeat:
     reservation: Reservation
     reply: str | None = None
     error: str | None = None
+    of: str | None = None
+    """That generation."""

@@ -11,6 +11,7 @@ from gateway.database.tables import balances, generations, tenants
 from gateway.ledger.caps import Used, add_used, capped, read_used
 from gateway.ledger.records import (
     PERIODS,
+    WITHOUT_WORDS,
     Admission,
     Admitted,
     Capped,
@@ -130,17 +131,35 @@ def _balances(
 def remember(connection: Connection, process_id: str, repeats: Sequence[Repeat]) -> None:
     """Write rows for repeats, settled and free; one whose idempotency key was taken meanwhile changes nothing.
 
-    The tenants are locked already.
+    A repeat of what was erased meanwhile is erased too. The tenants are locked already.
     """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     settled = {"state": "settled", "bill": "free", "quote": 0, "cost": 0, "images_generated": 0, "images_failed": 0}
+    originals = select(generations.c.id).where(generations.c.id.in_({one.of for one in repeats if one.of is not None}))
+    erased = set(connection.scalars(originals.where(generations.c.erase_asked_at.is_not(None))))
     rows = [
         _row(one.reservation, process_id)
         | settled
-        | {"settled_at": one.reservation.created_at, "reply": one.reply, "error": one.error}
+        | {"settled_at": one.reservation.created_at, "repeat_of": one.of}
+        | (_words_gone(one) if one.of in erased else _words(one))
         for one in repeats
     ]
     connection.execute(dialect.insert(generations).on_conflict_do_nothing(), rows)
+
+
+def _words(one: Repeat) -> dict[str, object]:
+    return {"reply": one.reply, "error": one.error, "erase_asked_at": None, "erased_at": None}
+
+
+def _words_gone(one: Repeat) -> dict[str, object]:
+    moment = one.reservation.created_at
+    return {
+        "ask": WITHOUT_WORDS,
+        "reply": None,
+        "error": WITHOUT_WORDS,
+        "erase_asked_at": moment,
+        "erased_at": moment,
+    }
 
 
 def windows_of(scope: str, day: str) -> list[Window]:

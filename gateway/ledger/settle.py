@@ -8,12 +8,13 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway import clock
+from gateway.clock import Millis
 from gateway.database.outbox import Event, announce
 from gateway.database.prepared import ByKey, Many
 from gateway.database.tables import generations, images
 from gateway.ledger.announced import announce_unknown, end_of
 from gateway.ledger.caps import Used, add_used, images_of
-from gateway.ledger.records import Abandonment, Settlement, State
+from gateway.ledger.records import WITHOUT_WORDS, Abandonment, Settlement, State
 from gateway.ledger.reserve import Window, add_to_balances, windows_of
 from gateway.ledger.transitions import Change
 from gateway.ledger.transitions import settle as settled
@@ -38,6 +39,8 @@ _STANDING = ByKey(
         generations.c.images_generated,
         generations.c.model,
         generations.c.announced,
+        generations.c.erase_asked_at,
+        generations.c.erased_at,
     ),
     (generations.c.id,),
 )
@@ -56,6 +59,7 @@ _SETTLED = (
     "failure",
     "error",
     "idempotency_key",
+    "erased_at",
 )
 _SETTLE = Many(
     update(generations)
@@ -92,6 +96,8 @@ class _Standing(NamedTuple):
     images_generated: int | None
     model: str
     announced: bool
+    erase_asked_at: Millis | None
+    erased_at: Millis | None
 
 
 def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
@@ -131,11 +137,9 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
                 "images_generated": one.images_generated,
                 "images_failed": one.images_failed,
                 "settled_at": one.settled_at,
-                "reply": one.reply,
-                "failure": one.failure,
-                "error": one.error,
                 "idempotency_key": None if one.frees_key else row.idempotency_key,
             }
+            | _words(row, one)
         )
         kept.extend(_image_rows(one))
         if row.announced:
@@ -151,6 +155,18 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
         connection.execute(dialect.insert(images).on_conflict_do_nothing(), kept)
     announce(connection, events)
     return changed
+
+
+def _words(row: _Standing, one: Settlement) -> dict[str, object]:
+    """Return what is remembered of an answer. One that comes after its erasure brings no words, and images to erase."""
+    if row.erase_asked_at is None:
+        return {"reply": one.reply, "failure": one.failure, "error": one.error, "erased_at": None}
+    return {
+        "reply": None,
+        "failure": None,
+        "error": None if one.reply is None and one.error is None else WITHOUT_WORDS,
+        "erased_at": None if one.images else row.erased_at,
+    }
 
 
 def abandon(connection: Connection, lost: Sequence[Abandonment]) -> None:

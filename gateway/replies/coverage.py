@@ -1,5 +1,6 @@
 """Which asks a tenant's policy lets be answered from what was generated before, and for how long: pure."""
 
+import math
 from typing import Literal, TypeAlias, assert_never
 
 from gateway.contract import GenerateAsk, ReferenceLink
@@ -30,7 +31,10 @@ def covers(mode: CacheMode, ask: GenerateAsk) -> bool:
             assert_never(mode)
 
 
-def lifetime(ttl: int | None, retention_days: int | None) -> int:
-    """Return for how many seconds a reply is kept: the policy's, or a day; never longer than its images are."""
+def lifetime(ttl: int | None, retention_days: int | None, *, spent: float = 0.0) -> int:
+    """Return for how many seconds a reply is kept: the policy's, or a day; never longer than its images are.
+
+    `spent` is how many seconds of their retention are over when it is stored.
+    """
     wanted = DEFAULT_LIFETIME if ttl is None else ttl
-    return wanted if retention_days is None else min(wanted, retention_days * _DAY)
+    return wanted if retention_days is None else min(wanted, retention_days * _DAY - math.ceil(spent))

@@ -1,5 +1,6 @@
 """The protocol of single flight; tests/contract holds both backends to it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
@@ -58,6 +59,10 @@ class Flights(Protocol):
 
         Give an outcome if anything was reserved, whatever became of it; None if nothing was.
         """
+        ...
+
+    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
+        """Forget the outcomes that are still there for those who waited. Return whether all are gone for certain."""
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -79,6 +79,12 @@ class LocalFlights:
     async def finish(self, lead: Lead, outcome: str | None, patience: Patience) -> None:  # noqa: ARG002 -- see Flights
         """See `Flights`."""
         self.end(lead, outcome)
+
+    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:  # noqa: ARG002 -- see Flights
+        """See `Flights`."""
+        for fingerprint in fingerprints:
+            self._ended.pop(flight_key(tenant_id, fingerprint), None)
+        return True
 
     def end(self, lead: Lead, outcome: str | None) -> None:
         """End a lead, as `finish` does, awaiting nothing."""

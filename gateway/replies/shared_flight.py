@@ -3,13 +3,14 @@
 import asyncio
 import random
 import time
+from collections.abc import Iterable
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Self
 
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable
-from gateway.replies.flight import Followed, Lead, Overdue, Turn
+from gateway.replies.flight import Followed, Lead, Overdue, Turn, flight_key, outcome_key
 from gateway.replies.leases import CHANNEL, TRIP_SECONDS, Ended, Granted, Held, Leases
 from gateway.replies.local_flight import LocalFlights
 
@@ -127,6 +128,17 @@ class SharedFlights:
         if self._leases.holds(lead):
             self._local.end(lead, outcome)
             await self._leases.end(lead, outcome, patience)
+
+    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
+        """See `Flights`. Another process may remember for a minute what its own followers were told."""
+        keys = {flight_key(tenant_id, fingerprint): fingerprint for fingerprint in fingerprints}
+        await self._local.forget(tenant_id, keys.values(), patience)
+        try:
+            await asyncio.gather(*(self._link.call("DEL", outcome_key(key), patience=patience) for key in keys))
+        except RedisUnavailable:
+            self._fallbacks.inc()
+            return False
+        return True
 
     async def _listen(self) -> None:
         async with aclosing(self._link.notices(CHANNEL)) as notices:

@@ -20,11 +20,15 @@ IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 CacheMode: TypeAlias = Literal["seeded", "all", "off"]
 """Which asks may be answered from earlier replies: those that name a seed, all, none."""
 
+LinkTtl: TypeAlias = int | Literal["none"] | None
+"""Seconds that a link works; `none` is without end, None the gateway's own default."""
+
 CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
 LARGEST_COUNT = 1_000_000
 """More a minute could not be told apart: the limiter counts in whole microseconds."""
 
 LONGEST_SECONDS = 1_000_000_000
+LONGEST_DAYS = 36_500
 LARGEST_BODY_MB = 1024
 MOST_ORIGINS = 50
 LONGEST_URL = 2048
@@ -45,10 +49,11 @@ class Policy:
     image_format: ImageFormat = "url"
     cache: CacheMode = "seeded"
     cache_ttl: int | None = None
+    retention_days: int | None = None
     keep_prompts: bool = True
     log_prompts: bool = False
     """A log is copied to places from which nothing can be erased, so keeping prompts does not mean this."""
-    link_ttl: int | None = None
+    link_ttl: LinkTtl = None
     origins: tuple[str, ...] | None = None
     """Whose pages may call; None is nobody's."""
     max_body_mb: int | None = None
@@ -215,6 +220,16 @@ def _origins(_name: str, value: Any) -> tuple[str, ...] | None:
     return origins
 
 
+def _link_ttl(name: str, value: Any) -> LinkTtl:
+    if value == "none":
+        return "none"
+    try:
+        return _seconds(name, value)
+    except InvalidPolicy as error:
+        raise InvalidPolicy(f"{error}, or none for links that never expire") from None
+
+
+_seconds = _count(LONGEST_SECONDS)
 _NO_LIMIT: tuple[object, ...] = (None, "")
 _SWITCH: dict[str | bool, bool] = {"yes": True, "no": False, True: True, False: False}
 _READERS: dict[str, Callable[[str, Any], Any]] = {
@@ -228,9 +243,10 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "image_format": _one_of(IMAGE_FORMATS),
     "cache": _one_of(CACHE_MODES),
     "cache_ttl": _count(LONGEST_SECONDS),
+    "retention_days": _count(LONGEST_DAYS),
     "keep_prompts": _switch,
     "log_prompts": _switch,
-    "link_ttl": _count(LONGEST_SECONDS),
+    "link_ttl": _link_ttl,
     "origins": _origins,
     "max_body_mb": _count(LARGEST_BODY_MB),
     "webhook_url": _url,

@@ -151,10 +151,11 @@ def test_forgets(store: Store) -> None:
 
 
 def test_knows_nothing_before_the_first_image(store: Store) -> None:
-    """An image that was never kept is not found, even in a store that has never been written to; so is its erasure."""
+    """An image that was never kept is not found, even in a store that has never been written to; nor is it erased."""
 
     async def story(store: Store) -> None:
         assert await store.open(image_name("image/png")) is None
+        await store.check()
         await store.delete(image_name("image/png"))
 
     use(store, story)

@@ -27,7 +27,7 @@ def paths() -> dict[str, Any]:
     """Describe OpenAI's interface."""
     made = answer("The images", {"schema": schema("OpenAIReply")}, *OF_A_REPLY)
     refused = failures(
-        400, 401, 402, 403, 408, 409, 413, 415, 422, 429, 502, 503, 504, form="OpenAIError", said=OF_A_FAILURE
+        400, 401, 402, 403, 408, 409, 410, 413, 415, 422, 429, 502, 503, 504, form="OpenAIError", said=OF_A_FAILURE
     )
     headers = [IDEMPOTENCY, CACHE, REQUEST_ID]
     refused_list = failures(401, 404, 429, 503, form="OpenAIError")

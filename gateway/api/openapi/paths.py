@@ -58,7 +58,7 @@ _EXAMPLE: Json = {"model": "flux-2-pro", "prompt": "a cat in the sun", "aspect_r
 def mirrored() -> dict[str, Any]:
     """Describe the mirrored endpoint and what belongs to it."""
     reply = answer("The images", {"schema": schema("Reply")}, *OF_A_REPLY)
-    refused = failures(400, 401, 402, 403, 408, 409, 413, 415, 422, 429, 502, 503, 504, said=OF_A_FAILURE)
+    refused = failures(400, 401, 402, 403, 408, 409, 410, 413, 415, 422, 429, 502, 503, 504, said=OF_A_FAILURE)
     prefer = parameter(
         "header",
         "Prefer",
@@ -102,7 +102,7 @@ def _image() -> Json:
         details="The link is the permission, so any page may read it. Ranges and conditions as in RFC 9110.",
         parameters=[
             parameter("path", "name", "The image's name", {"type": "string", "minLength": 1}, required=True),
-            parameter("query", "e", "When the link expires, in seconds since 1970", TEXT),
+            parameter("query", "e", "When the link expires, in seconds since 1970, or `never`", TEXT),
             parameter("query", "s", "The signature", TEXT),
         ],
         credential=None,
@@ -125,6 +125,19 @@ def own() -> dict[str, Any]:
             _FORMAT,
         ],
     )
+    later = ("Retry-After", "Cache-Control")
+    erase = operation(
+        "Erase a generation's prompt, reply and images",
+        {
+            "202": answer(
+                "It is shown no more; its images go when the store is back", {"schema": schema("Erasing")}, *later
+            ),
+            "204": answer("Nothing is left of it but what it cost", None),
+            **failures(401, 403, 404, 409, 429, 503),
+        },
+        tag="generations",
+        parameters=[_GENERATION],
+    )
     events = operation(
         "Follow a generation's stages",
         {
@@ -144,7 +157,7 @@ def own() -> dict[str, Any]:
     )
     return {
         "/generations": {"get": _history()},
-        "/generations/{generation_id}": {"get": show},
+        "/generations/{generation_id}": {"get": show, "delete": erase},
         "/generations/{generation_id}/events": {"get": events},
         "/usage": {"get": report("Report what the tenant spent and saved", "generations", "key")},
     }

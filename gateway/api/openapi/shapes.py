@@ -127,8 +127,11 @@ def schemas() -> dict[str, Any]:
                 "cost_yuan": nullable(YUAN),
                 "reply": nullable(schema("Reply")),
                 "error": nullable(record({"code": {"const": -1}, "msg": TEXT, "status": COUNT})),
-            }
+                "erased": {"const": True},
+            },
+            "erased",
         ),
+        "Erasing": record({"id": TEXT, "erased": {"const": True}}),
         "Accepted": record({"id": TEXT, "state": {"const": "reserved"}}),
         "History": record({"rows": listed(_past()), "next": nullable(TEXT)}),
         "Report": record({"rows": listed(report_row())}),

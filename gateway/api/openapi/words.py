@@ -13,7 +13,7 @@ FAILURES: Mapping[int, str] = {
     404: "There is no such thing, or it is somebody else's",
     405: "The path has no such method",
     408: "The body did not arrive in time",
-    409: "The same idempotency key is still being worked on, or the name is taken",
+    409: "The same idempotency key, or the generation, is still being worked on, or the name is taken",
     410: "It was erased",
     413: "The body is too large",
     415: "The body is of another media type",
@@ -26,7 +26,7 @@ FAILURES: Mapping[int, str] = {
 }
 ON_EVERY_ANSWER = ("X-Request-Id",)
 _RETRIED = frozenset({409, 429, 503})
-_FINAL = frozenset({402, 409, 502, 504})
+_FINAL = frozenset({402, 409, 410, 502, 504})
 
 
 def ref(kind: str, name: str) -> Json:

@@ -74,7 +74,7 @@ def unknown(name: str) -> str:
 
 def read(body: bytes) -> GenerateAsk:
     """Read a raw body by the rules of the documented models."""
-    return read_ask(body, MODELS, usable=USABLE, own_links=OWN_LINKS)
+    return read_ask(body, MODELS, usable=USABLE, own_links=(OWN_LINKS,))
 
 
 def ask(base: Mapping[str, Any], **fields: object) -> GenerateAsk:
