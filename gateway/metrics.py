@@ -75,7 +75,7 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "gateway_request_seconds",
-            "Generations, from first byte to reply.",
+            "Generations, from the last byte of the request to the reply.",
             buckets=_SECONDS,
             registry=registry,
         )

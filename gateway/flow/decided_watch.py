@@ -2,7 +2,7 @@
 
 A decision leaves an audit row; every process notes the new ones, and the eldest alone counts them, so that they are
 counted once however many processes and replicas there are. What is decided while that one ends is not counted; the
-ledger has it all the same.
+ledger has it all the same. So it has where upstream's late answer corrects a decision: a counter takes nothing back.
 """
 
 import asyncio
