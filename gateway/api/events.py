@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import RateLimited, Unavailable
+from gateway.errors import GatewayError, RateLimited, Unavailable
 from gateway.flow.stages import Stage, Stages
 
 CAPACITY = 1000
@@ -36,7 +36,7 @@ LAST = 4
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 End = Callable[[], Awaitable[dict[str, Any]]]
-"""Shows the generation as it is at its end. Raises Unavailable."""
+"""Shows the generation as it is at its end. Raises GatewayError."""
 
 
 @dataclass(slots=True)
@@ -116,8 +116,8 @@ async def _events(subject: Subject, seen: int, stages: Stages, streams: Streams)
             if stage is not None and _PLACES[stage] == LAST:
                 try:
                     shown = await subject.end()
-                except Unavailable:
-                    return  # its reader comes back
+                except GatewayError:
+                    return  # its reader comes back, or finds that it was erased
                 yield _event(stage, shown)
                 return
             if stage is not None and _PLACES[stage] > seen:

@@ -3,20 +3,25 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
 
 from gateway.clock import Millis
 from gateway.database.tables import webhook_endpoints, webhook_events
 from gateway.webhooks.endpoints import disable, pause, signing
 from gateway.webhooks.schedule import Again, Delivered, Failed, Tried, Verdict
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
 LEASE_MS = 60_000
 """A claim that is not concluded for so long is another's: its process is gone. A try takes 15 s at the most."""
 
 Urls: TypeAlias = Callable[[Connection, Collection[str]], Mapping[str, str]]
 """Finds the URLs of those tenants, by id, who want to be told anything."""
+
+
+_ENDPOINT = webhook_events.c.tenant_id == webhook_endpoints.c.tenant_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,9 @@ class Claim:
     """The versions of the secrets that sign."""
 
 
-def any_due(connection: Connection, moment: Millis) -> bool:
-    """Whether anything is due: a look that locks nothing."""
-    query = select(webhook_events.c.id).where(webhook_events.c.state == "waiting", webhook_events.c.due_at <= moment)
+def any_due(connection: Connection, moment: Millis, trying: Mapping[str, int], *, each: int) -> bool:
+    """Whether there is anything for `claim`: a look that locks nothing."""
+    query = _awake(select(webhook_events.c.id), moment, _full(trying, each))
     return connection.scalar(query.limit(1)) is not None
 
 
@@ -47,10 +52,9 @@ def claim(
 
     The tenants take turns, so that one with thousands waiting does not hold up the others.
     """
-    full = [tenant_id for tenant_id, number in trying.items() if number >= each]
     taken: Counter[str] = Counter(trying)
     chosen = []
-    for row in connection.execute(_due(moment, full, most=most, each=each)):
+    for row in connection.execute(_due(moment, _full(trying, each), most=most, each=each)):
         if taken[row.tenant_id] < each:
             taken[row.tenant_id] += 1
             chosen.append(row)
@@ -98,17 +102,21 @@ def conclude(connection: Connection, claimed: Claim, tried: Tried, verdict: Verd
     return connection.execute(update(webhook_events).where(mine).values(values)).rowcount == 1
 
 
-def _due(moment: Millis, full: Collection[str], *, most: int, each: int) -> "Select[tuple[object, ...]]":
-    due = and_(webhook_events.c.state == "waiting", webhook_events.c.due_at <= moment)
-    awake = or_(webhook_endpoints.c.paused_until.is_(None), webhook_endpoints.c.paused_until <= moment)
-    endpoint = webhook_events.c.tenant_id == webhook_endpoints.c.tenant_id
-    turn = func.row_number().over(partition_by=webhook_events.c.tenant_id, order_by=webhook_events.c.due_at)
-    turns = (
-        select(webhook_events.c.id, turn.label("turn"))
-        .outerjoin(webhook_endpoints, endpoint)
-        .where(due, awake, webhook_events.c.tenant_id.not_in(full))
-        .subquery()
+def _full(trying: Mapping[str, int], each: int) -> list[str]:
+    return [tenant_id for tenant_id, number in trying.items() if number >= each]
+
+
+def _awake(events: Select[Row], moment: Millis, full: Collection[str]) -> Select[Row]:
+    """Choose those of the events that are due, and whose tenant neither rests nor has enough of them tried."""
+    rests = webhook_endpoints.c.paused_until > moment
+    return events.outerjoin(webhook_endpoints, _ENDPOINT).where(
+        _due_at(moment), or_(webhook_endpoints.c.tenant_id.is_(None), ~rests), webhook_events.c.tenant_id.not_in(full)
     )
+
+
+def _due(moment: Millis, full: Collection[str], *, most: int, each: int) -> Select[Any]:
+    turn = func.row_number().over(partition_by=webhook_events.c.tenant_id, order_by=webhook_events.c.due_at)
+    turns = _awake(select(webhook_events.c.id, turn.label("turn")), moment, full).subquery()
     first = select(turns.c.id).where(turns.c.turn <= each).order_by(turns.c.turn, turns.c.id).limit(most)
     return (
         select(
@@ -120,9 +128,13 @@ def _due(moment: Millis, full: Collection[str], *, most: int, each: int) -> "Sel
             webhook_endpoints.c.rotated_at,
             webhook_endpoints.c.disabled_at,
         )
-        .outerjoin(webhook_endpoints, endpoint)
+        .outerjoin(webhook_endpoints, _ENDPOINT)
         # Asked of the rows themselves too: another process may have claimed them since.
-        .where(due, webhook_events.c.id.in_(first))
+        .where(_due_at(moment), webhook_events.c.id.in_(first))
         .order_by(webhook_events.c.due_at)
         .with_for_update(of=webhook_events, skip_locked=True)
     )
+
+
+def _due_at(moment: Millis) -> ColumnElement[bool]:
+    return and_(webhook_events.c.state == "waiting", webhook_events.c.due_at <= moment)

@@ -7,6 +7,7 @@ whose last try failed only one.
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,7 +17,7 @@ from gateway.database.engine import Database
 from gateway.errors import LedgerUnavailable
 from gateway.metrics import Metrics
 from gateway.webhooks.claim import Claim, Urls, any_due, claim, conclude
-from gateway.webhooks.outbox import count_waiting, sweep
+from gateway.webhooks.outbox import AT_ONCE, count_waiting, sweep
 from gateway.webhooks.post import CONNECTIONS_MAX, Poster
 from gateway.webhooks.schedule import Delivered, Failed, Tried, Verdict, judge
 
@@ -24,8 +25,8 @@ POLL_SECONDS = 0.5
 EACH = 4
 """Tries of one tenant at once."""
 
-ROUND_SECONDS = 10.0
-"""Between two counts of what waits, each with some sweeping."""
+COUNT_SECONDS = 10.0
+SWEEP_SECONDS = 600.0
 
 LAST_SECONDS = 3.0
 """A process that ends waits so long for the tries it has begun; what is cut off is tried again after its lease."""
@@ -45,31 +46,40 @@ class Deliverer:
     """The tries under way, and their tenants."""
     _ailing: set[str] = field(default_factory=set)
     """The tenants whose last try from here failed."""
-    _round_at: float = 0.0
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a try has ended: there is room for another."""
+    _count_at: float = 0.0
+    _sweep_at: float = 0.0
 
     async def run(self) -> None:
-        """Look for what is due every POLL_SECONDS until cancelled. An outage of SQL is waited out."""
+        """Look for what is due, every POLL_SECONDS and after each try, until cancelled. An outage is waited out."""
         try:
             while True:
                 try:
                     await self.look()
                 except LedgerUnavailable as error:
                     structlog.get_logger("webhook").warning("outbox not read", reason=error.detail)
-                await asyncio.sleep(POLL_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._room.wait()
+                self._room.clear()
         finally:
             await self._end()
 
     async def look(self) -> None:
         """Claim what is due and begin to try it; count and sweep once in a while. Raises LedgerUnavailable."""
-        if time.monotonic() >= self._round_at:
-            self._round_at = time.monotonic() + ROUND_SECONDS
+        if time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + COUNT_SECONDS
             self.metrics.webhook_waiting.set(await self.database.read(count_waiting))
-            await self.database.write(lambda sql: sweep(sql, clock.now()))
-        moment, most = clock.now(), CONNECTIONS_MAX - len(self._trying)
-        if most <= 0 or not await self.database.read(lambda sql: any_due(sql, moment)):
-            return
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+            while await self.database.write(lambda sql: sweep(sql, clock.now())) == AT_ONCE:
+                pass
         trying = Counter(self._trying.values())
         trying.update(dict.fromkeys(self._ailing, EACH - 1))
+        moment, most = clock.now(), CONNECTIONS_MAX - len(self._trying)
+        if most <= 0 or not await self.database.read(lambda sql: any_due(sql, moment, trying, each=EACH)):
+            return
         for claimed in await self.database.write(
             lambda sql: claim(sql, moment, self.urls, most=most, each=EACH, trying=trying)
         ):
@@ -102,6 +112,7 @@ class Deliverer:
 
     def _tried(self, task: "asyncio.Task[None]") -> None:
         del self._trying[task]
+        self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             structlog.get_logger("webhook").error("bug in a delivery", exc_info=error)
 

@@ -156,7 +156,7 @@ def test_an_event_is_one_processes_at_a_time(database_url: str) -> None:
             ids = Counter(event.id for event in [*one, *other])
             assert (len(ids), set(ids.values())) == (50, {1})
             assert await database.write(lambda sql: claimed(sql, LATER + LEASE_MS - 1)) == []
-            assert not await database.read(lambda sql: any_due(sql, LATER + LEASE_MS - 1))
+            assert not await database.read(lambda sql: any_due(sql, LATER + LEASE_MS - 1, {}, each=4))
             event = (one or other)[0]
             again = await second.write(lambda sql: claimed(sql, LATER + LEASE_MS, each=50))
             assert {found.attempts for found in again} == {2}
