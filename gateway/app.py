@@ -72,6 +72,7 @@ from gateway.stall import watch_loop
 from gateway.tenants.administration import oldest_tenants, webhook_urls
 from gateway.tenants.directory import Directory
 from gateway.tenants.keys import Pepper
+from gateway.tenants.notices import Notices
 from gateway.tenants.origins import Origins
 from gateway.tenants.tokens import keep_swept
 from gateway.upstream.client import Upstream, UpstreamConfig
@@ -121,6 +122,7 @@ class Gateway:
     redis: RedisLink | None
     limiter: Limiter
     flights: Flights
+    notices: Notices
     stages: Stages
     streams: Streams
     traces: "Traces | None"
@@ -167,6 +169,7 @@ class Gateway:
                 keep_swept(self.database),
                 self.sweeper.run(),
                 self.deliverer.run(),
+                self.notices.listen(),
             ]
             if self.store is not None:
                 works.append(SpoolWatch(self.store, self.ledger).run())
@@ -240,24 +243,28 @@ def build(settings: Settings) -> Gateway:
     )
     caches = Caches(replies, flights, one_each=redis is None and not settings.embedded)
     eraser = Eraser(database, caches, store)
+    origins = Origins(database)
+    notices = Notices(redis, directory, origins)
     renderer = Renderer(links, store, alone=settings.replicas == 1)
     who = Who(directory, AddressLimiter())
     room = BodyRoom()
     reports = Reports(database)
     edge = _application(
         Edge if traces is None else traces.edge,
-        Pages(origin_of(settings.link_base), Origins(database)),
+        Pages(origin_of(settings.link_base), origins),
         GenerateRoute(who, catalog, calendar, generator, renderer, links, room, metrics),
         OpenAIImages(who, catalog, calendar, generator, renderer, room, metrics),
         OpenAIModels(who, catalog, calendar),
         ModelsRoute(who, catalog, calendar),
         GenerationsRoute(who, ledger, renderer, eraser, stages, streams),
-        TokensRoute(who, catalog, database, pepper, limiter),
+        TokensRoute(who, catalog, database, pepper, limiter, notices),
         HistoryRoute(who, ledger, calendar),
         ImagesRoute(own_links, store, ledger),
         HealthRoute(probes(database, redis, store), supervisor, store),
         UsageRoute(who, reports, calendar),
-        AdminRoute(settings.admin_token, database, pepper, catalog, calendar, reports, Endpoints(signer, guard)),
+        AdminRoute(
+            settings.admin_token, database, pepper, catalog, calendar, reports, Endpoints(signer, guard), notices
+        ),
         OpenApiRoute(),
     )
     return Gateway(
@@ -282,6 +289,7 @@ def build(settings: Settings) -> Gateway:
         flights=flights,
         stages=stages,
         streams=streams,
+        notices=notices,
         traces=traces,
         poster=poster,
         deliverer=Deliverer(database, poster, webhook_urls, metrics),

@@ -17,6 +17,7 @@ from gateway.limits import Limiter, Rate, Scope, ratelimit_headers
 from gateway.redis_link import Patience
 from gateway.tenants.directory import Caller
 from gateway.tenants.keys import Pepper
+from gateway.tenants.notices import Notices
 from gateway.tenants.policy import InvalidPolicy
 from gateway.tenants.token_policy import read_token_ask
 from gateway.tenants.tokens import add_token, new_token, revoke_token, revoke_user
@@ -34,6 +35,7 @@ class TokensRoute:
     database: Database
     pepper: Pepper
     limiter: Limiter
+    notices: Notices
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -66,6 +68,7 @@ class TokensRoute:
         await self.database.write(
             lambda connection: revoke_token(connection, token_id, by=caller.key_id, tenant=caller.tenant)
         )
+        await self.notices.tell(caller.tenant)
         return Response(status_code=204)
 
     async def revoke_user(self, request: Request) -> Response:
@@ -77,6 +80,7 @@ class TokensRoute:
         revoked = await self.database.write(
             lambda connection: revoke_user(connection, caller.tenant, user, by=caller.key_id)
         )
+        await self.notices.tell(caller.tenant)
         return answer({"revoked": revoked})
 
     async def _count(self, caller: Caller) -> dict[str, str]:

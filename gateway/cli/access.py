@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
+from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,10 +17,13 @@ from gateway import data_dir
 from gateway.catalog import load as load_catalog
 from gateway.database.engine import Database
 from gateway.guard import Guard
+from gateway.metrics import Metrics
+from gateway.redis_link import RedisLink, parse_address
 from gateway.settings import Settings, load
 from gateway.spreadsheet import to_csv
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
+from gateway.tenants.notices import publish
 from gateway.webhooks.endpoints import Endpoints
 from gateway.webhooks.signature import Signer
 
@@ -37,6 +41,19 @@ def settings() -> Settings:
 def in_database(work: Callable[[Connection], Result], configured: Settings | None = None) -> Result:
     """Run `work` in one transaction; an embedded database is made and migrated first."""
     return with_database(lambda database: database.write(work), configured)
+
+
+def change(work: Callable[[Connection], Result], configured: Settings) -> Result:
+    """Run `work`, which changes a tenant or a key, in one transaction; with Redis every gateway hears of it at once."""
+
+    async def changing(database: Database) -> Result:
+        changed = await database.write(work)
+        if configured.redis_url is not None:
+            async with RedisLink(parse_address(configured.redis_url), Metrics(CollectorRegistry())) as link:
+                await publish(link, None)
+        return changed
+
+    return with_database(changing, configured)
 
 
 def with_database(work: Callable[[Database], Awaitable[Result]], configured: Settings | None = None) -> Result:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from gateway import clock
-from gateway.cli.access import ACTOR, administration, in_database, put, put_json, put_table, say, settings
+from gateway.cli.access import ACTOR, administration, change, in_database, put, put_json, put_table, say, settings
 from gateway.cli.options import takes
 from gateway.clock import Millis
 from gateway.moments import InvalidMoment, parse_end
@@ -76,7 +76,7 @@ def rotate(key_id: KeyId) -> None:
     """Make a successor with the same limits and print it; the old key works for another 24 hours."""
     configured = settings()
     admin = administration(configured)
-    key, text = in_database(lambda connection: admin.rotate_key(connection, key_id), configured)
+    key, text = change(lambda connection: admin.rotate_key(connection, key_id), configured)
     put(text)
     say(f"key {key.id} follows {key_id}, which works for another 24 hours at most")
 
@@ -92,14 +92,14 @@ def revoke(
         raise typer.BadParameter("give the ID of a key or client token, or both --tenant and --user")
     configured = settings()
     if user:
-        number = in_database(lambda connection: revoke_user(connection, tenant, user, by=ACTOR), configured)
+        number = change(lambda connection: revoke_user(connection, tenant, user, by=ACTOR), configured)
         say(f"client tokens of {user} revoked: {number}; refused everywhere within 5 seconds")
         return
     if key_id.startswith("tok_"):
-        in_database(lambda connection: revoke_token(connection, key_id, by=ACTOR), configured)
+        change(lambda connection: revoke_token(connection, key_id, by=ACTOR), configured)
     else:
         admin = administration(configured)
-        in_database(lambda connection: admin.revoke_key(connection, key_id), configured)
+        change(lambda connection: admin.revoke_key(connection, key_id), configured)
     say(f"{key_id} revoked; refused everywhere within 5 seconds")
 
 

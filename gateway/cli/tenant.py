@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from sqlalchemy import Connection
 
-from gateway.cli.access import administration, endpoints, in_database, put, put_json, put_table, say, settings
+from gateway.cli.access import administration, change, endpoints, in_database, put, put_json, put_table, say, settings
 from gateway.cli.options import takes
 from gateway.cli.usage import OptionalValues
 from gateway.tenants.administration import Tenant, find_tenant, list_tenants
@@ -69,7 +69,7 @@ def update(name: Name, *, policy: Mapping[str, Any]) -> None:
             return after, None
         return after, hooks.follow(connection, after.id, before.policy.webhook_url, after.policy.webhook_url)
 
-    tenant, secret = in_database(work, configured)
+    tenant, secret = change(work, configured)
     _print(tenant)
     _show_secret(secret)
 
@@ -109,7 +109,7 @@ def enable(name: Name) -> None:
 def _switch(name: str, *, disabled: bool) -> None:
     configured = settings()
     admin = administration(configured)
-    in_database(lambda connection: admin.disable_tenant(connection, name, disabled=disabled), configured)
+    change(lambda connection: admin.disable_tenant(connection, name, disabled=disabled), configured)
     say(f"tenant {name} {'disabled' if disabled else 'enabled'}; in effect within 5 seconds")
 
 

@@ -1,7 +1,8 @@
 """Who is calling: a key or a client token, looked up by its whole digest, known for a few seconds.
 
 A look-up is remembered for 4 s, so that a revocation, a disabled tenant or a changed policy takes effect within 5 s in
-every process. With SQL away a caller seen within the last 10 minutes is still known, for what costs nothing.
+every process; at once where a notice of the change comes (`notices.py`). With SQL away a caller seen within the last 10
+minutes is still known, for what costs nothing.
 """
 
 import asyncio
@@ -85,6 +86,9 @@ class Directory:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._reading: dict[str, asyncio.Task[_Entry]] = {}
         self._away_until = 0.0
+        self._changed: dict[str, float] = {}
+        """When something of a tenant was last changed, as far as was told of it of late."""
+        self._all_changed = float("-inf")
 
     async def caller(self, key: str | None) -> Caller:
         """Return who this key belongs to.
@@ -98,13 +102,32 @@ class Directory:
         entry = self._entries.get(digests[0])
         if entry is None and not well_formed(key):
             raise Unauthorized(detail="malformed key")
-        if entry is None or time.monotonic() - entry.read_at > FRESH_SECONDS:
+        if entry is None or not self._is_fresh(entry):
             entry = await self._read(digests, entry, token=is_token(key))
         if entry.caller is None:
             raise Unauthorized(detail="unknown, revoked or disabled")
         if entry.caller.expires_at is not None and entry.caller.expires_at <= clock.now():
             raise Unauthorized(detail=f"{_name(entry.caller)} is expired")
         return entry.caller
+
+    def forget(self, tenant: str | None) -> None:
+        """Look up anew whoever is of the tenant of that name, or everybody: something was changed.
+
+        What is known stays known, for as long as SQL is away.
+        """
+        now = time.monotonic()
+        if tenant is None:
+            self._all_changed = now
+            return
+        self._changed[tenant] = now
+        if len(self._changed) > REMEMBERED:
+            self._changed = {name: at for name, at in self._changed.items() if at > now - FRESH_SECONDS}
+
+    def _is_fresh(self, entry: _Entry) -> bool:
+        changed = self._all_changed
+        if entry.caller is not None:
+            changed = max(changed, self._changed.get(entry.caller.tenant, changed))
+        return changed < entry.read_at and time.monotonic() - entry.read_at <= FRESH_SECONDS
 
     async def _read(self, digests: list[str], known: _Entry | None, *, token: bool) -> _Entry:
         """Read a key, once however many requests wait for it."""

@@ -32,8 +32,8 @@ class Origins:
             await self._read()
         return origin in self._known
 
-    def forget(self) -> None:
-        """Read them anew for the next one who asks: something was changed."""
+    def forget(self, tenant: str | None) -> None:  # noqa: ARG002 -- one tenant's are not told from another's
+        """Read them anew for the next one who asks: something of a tenant was changed."""
         self._changes += 1
         self._fresh_until = float("-inf")
 

@@ -4,7 +4,7 @@ A name that is not expected is refused: a misspelt filter must not choose everyt
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from starlette.requests import Request
@@ -20,6 +20,8 @@ from gateway.errors import InvalidRequest, UnsupportedMediaType
 CAP_MIB = 0.25
 
 Handler = Callable[[Request], Awaitable[Response]]
+Tell: TypeAlias = Callable[[str], Awaitable[None]]
+"""Tells all processes, after the commit, that something of the tenant of that name was changed."""
 
 
 def resource(path: str, **methods: Handler) -> Route:

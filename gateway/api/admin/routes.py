@@ -19,6 +19,7 @@ from gateway.database.engine import Database
 from gateway.ledger.report import Reports
 from gateway.tenants.administration import Administration
 from gateway.tenants.keys import Pepper
+from gateway.tenants.notices import Notices
 from gateway.webhooks.endpoints import Endpoints
 
 PREFIX = "/admin/api"
@@ -35,13 +36,14 @@ class AdminRoute:
     calendar: Calendar
     reports: Reports
     endpoints: Endpoints
+    notices: Notices
 
     def router(self) -> APIRouter:
         """Return the routes. The token is asked for before it is known whether a path exists."""
         resources = (
-            TenantsResource(self.database, self._administration, self.endpoints),
-            KeysResource(self.database, self._administration, self.calendar),
-            TokensResource(self.database),
+            TenantsResource(self.database, self._administration, self.endpoints, self.notices.tell),
+            KeysResource(self.database, self._administration, self.calendar, self.notices.tell),
+            TokensResource(self.database, self.notices.tell),
             UnknownResource(self.database, self.calendar),
             SpendResource(self.database, self.reports, self.calendar),
             AuditResource(self.database),

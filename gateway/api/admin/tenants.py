@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.api.admin.exchange import answer, read_nothing, read_object, required, resource
+from gateway.api.admin.exchange import Tell, answer, read_nothing, read_object, required, resource
 from gateway.api.query import query_of
 from gateway.database.engine import Database
 from gateway.errors import InvalidRequest
@@ -19,11 +19,12 @@ from gateway.webhooks.endpoints import Endpoints
 
 @dataclass(frozen=True, slots=True)
 class TenantsResource:
-    """Tenants and their policies. A change takes effect within 5 s in every process."""
+    """Tenants and their policies. A change takes effect within 5 s in every process, with Redis within 1 s."""
 
     database: Database
     administration: Callable[[], Administration]
     endpoints: Endpoints
+    tell: Tell
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -72,7 +73,9 @@ class TenantsResource:
             after = admin.update_tenant(connection, name, options)
             return self._with_secret(connection, after, before) if "webhook_url" in options else after.shown()
 
-        return answer(await self.database.write(update))
+        shown = await self.database.write(update)
+        await self.tell(name)
+        return answer(shown)
 
     async def disable(self, request: Request) -> Response:
         """Refuse all of a tenant's keys."""
@@ -91,4 +94,5 @@ class TenantsResource:
         await read_nothing(request)
         name, admin = request.path_params["name"], self.administration()
         tenant = await self.database.write(lambda connection: admin.disable_tenant(connection, name, disabled=disabled))
+        await self.tell(name)
         return answer(tenant.shown())

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.api.admin.entrance import ACTOR
-from gateway.api.admin.exchange import answer, only, read_nothing, read_object, required, resource
+from gateway.api.admin.exchange import Tell, answer, only, read_nothing, read_object, required, resource
 from gateway.database.engine import Database
 from gateway.tenants.tokens import revoke_token, revoke_user
 
@@ -18,6 +18,7 @@ class TokensResource:
     """Client tokens are minted by tenants; operators can end them."""
 
     database: Database
+    tell: Tell
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes."""
@@ -31,6 +32,7 @@ class TokensResource:
         await read_nothing(request)
         token_id = request.path_params["id"]
         tenant = await self.database.write(lambda connection: revoke_token(connection, token_id, by=ACTOR))
+        await self.tell(tenant)
         return answer({"id": token_id, "tenant": tenant})
 
     async def revoke_user(self, request: Request) -> Response:
@@ -39,4 +41,5 @@ class TokensResource:
         only(members, "user")
         user, name = required(members, "user"), request.path_params["name"]
         revoked = await self.database.write(lambda connection: revoke_user(connection, name, user, by=ACTOR))
+        await self.tell(name)
         return answer({"revoked": revoked})
