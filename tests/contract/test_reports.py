@@ -1,15 +1,18 @@
 """Reports add up what the ledger has, on SQLite and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import asyncpg
+import pytest
 from sqlalchemy import insert, update
 
 from gateway.clock import iso
-from gateway.database.engine import Database
+from gateway.database.engine import Database, sqlite_url
 from gateway.database.tables import generations, tenants
 from gateway.ledger import savings
 from gateway.ledger.records import Abandonment, Repeat, Reservation, Settlement
@@ -18,6 +21,7 @@ from gateway.ledger.reserve import remember, reserve
 from gateway.ledger.savings import Whose
 from gateway.ledger.settle import abandon, settle
 from tests.books import DAY, MOMENT, YUAN, opened, reservation, settlement
+from tests.servers.postgres import Postgres
 
 NEXT = "2026-11-23"
 NEXT_MONTH = "2026-12-01"
@@ -157,12 +161,37 @@ def test_what_was_saved_stands_beside_what_was_spent(database_url: str) -> None:
     asyncio.run(story())
 
 
-def test_pages_are_the_whole(database_url: str) -> None:
+@pytest.fixture(params=["sqlite", "postgresql", "English"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of an empty database of each kind, and of a PostgreSQL that sorts as an English dictionary does."""
+    if request.param == "sqlite":
+        yield sqlite_url(tmp_path / "gateway.db")
+    elif request.param == "postgresql":
+        yield request.getfixturevalue("postgres_url")
+    else:
+        server: Postgres = request.getfixturevalue("postgres_server")
+        name = "test_in_english"
+        asyncio.run(
+            _create(server.url(), f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'")
+        )
+        yield server.url(name)
+        server.drop_database(name)
+
+
+async def _create(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def test_pages_are_the_whole(any_url: str) -> None:
     """Page by page the rows are those of the whole report, in one order whatever the language of the database."""
     users = ["", "Zoe", "_x", "ann", "bo", "Äda", "ä", "王", "😀", "-a", "a b", "ab"]
 
     async def story() -> None:
-        async with books(database_url) as one:
+        async with books(any_url) as one:
             for day in (DAY, NEXT, NEXT_MONTH):
                 for user in users:
                     await one.settle(1, end_user=user or None, day=day)
