@@ -16,6 +16,7 @@ TENANTS_NAMED = 200
 
 _MICROS_PER_YUAN = 1_000_000
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
+_STALLS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _OVERHEAD = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -179,7 +180,7 @@ class Metrics:
         self.event_loop_stall_seconds = Histogram(
             "gateway_event_loop_stall_seconds",
             "How late the event loop woke up, sampled ten times a second.",
-            buckets=_OVERHEAD,
+            buckets=_STALLS,
             registry=registry,
         )
 

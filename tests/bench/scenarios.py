@@ -6,6 +6,7 @@
 `cached`: every request but the first is answered from the cache in Redis: what a hit costs.
 `counted`: the same for a tenant with limits: the limiter's script goes with the look in one trip.
 `decode`: an image of 2 MB of Base64 is decoded, hashed, kept, answered by our link.
+`bucket`: the same with the image kept in a bucket of SeaweedFS.
 Beside them, under the same load: calls straight to upstream, and an nginx reverse proxy on the gateway's core.
 """
 
@@ -23,12 +24,14 @@ from tests.bench.meter import Meter
 from tests.bench.nginx import Nginx, Replied
 from tests.bench.processes import Cores
 from tests.bench.redis import redis
+from tests.servers.seaweedfs import seaweedfs
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What upstream answers, whether the gateway keeps it, and how many requests of upstream make a generation.
 
+    `bucket` says whether it is kept in SeaweedFS, on the core of the load, rather than in a local directory.
     `limited` says whether the tenant has limits and budgets: far away, but they are looked at. `cached` says whether
     the request is one that the cache answers.
     """
@@ -36,6 +39,7 @@ class Scenario:
     title: str
     replied: Replied
     keeps: bool = True
+    bucket: bool = False
     requests_upstream: int = 1
     limited: bool = True
     cached: bool = False
@@ -53,6 +57,7 @@ SCENARIOS = {
     "cached": Scenario("cached hit", "link", requests_upstream=2, cached=True, limited=False),
     "counted": Scenario("cached hit, limits", "link", requests_upstream=2, cached=True),
     "decode": Scenario("decode and keep", "base64"),
+    "bucket": Scenario("decode and keep in S3", "base64", bucket=True),
 }
 
 
@@ -130,6 +135,11 @@ class Bench:
                 # The default, in the process, would be faster; what is measured is what several workers share.
                 url = stack.enter_context(redis(self.directory / "redis", self.cores.others))
                 settings |= {"GATEWAY_REDIS_URL": url, "GATEWAY_SECRET": self.template.secret}
+            if scenario.bucket:
+                (files := self.directory / "seaweedfs").mkdir()
+                s3 = stack.enter_context(seaweedfs(files))
+                settings |= {"GATEWAY_STORAGE_URL": f"s3://{s3.bucket}", **s3.environ}
             served = serving(self.template, directory, core, upstream, settings, limited=scenario.limited)
             yield stack.enter_context(served)
-        shutil.rmtree(self.directory / "redis", ignore_errors=True)
+        for server in ("redis", "seaweedfs"):
+            shutil.rmtree(self.directory / server, ignore_errors=True)

@@ -11,7 +11,7 @@ from gateway.data_dir import DATABASE
 from gateway.images.inspect import inspect
 from tests.bench import ledger, nginx
 from tests.bench.closed_loop import Load
-from tests.bench.figures import Figures, Pressed, targets
+from tests.bench.figures import Figures, Pressed, Used, targets
 from tests.bench.gateway import Stalls
 from tests.bench.open_loop import percentile
 
@@ -98,6 +98,15 @@ def test_limits_are_held_against_the_same_load_without_them() -> None:
     )
     target = next(target for target in targets(Figures(runs)) if "without limits" in target.what)
     assert (target.found, target.met) == ("80%", False)
+
+
+def test_large_images_are_held_against_memory_and_stalls_too() -> None:
+    """A run over 32 connections that is fast, but takes too much memory or stalls too long, misses those targets."""
+    load = Load(requests=1000, errors=0, seconds=5, p50_ms=1, p99_ms=1)
+    used = Used(cpu_us=1, peak_mb=251, others=0, stall_ms=20)
+    run = Pressed("decode and keep", "gateway", "base64", 32, load, used)
+    found = {target.what.rpartition(", ")[2]: target.met for target in targets(Figures((run,)))}
+    assert found == {"32 connections": True, "peak memory": False, "longest stall": True}
 
 
 def test_a_hit_is_held_against_its_own_targets() -> None:
