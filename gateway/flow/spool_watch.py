@@ -117,7 +117,7 @@ class SpoolWatch:
         if image is None:
             return
         if record is not None and record.erased:
-            await spool.remove(name)
+            await self._forget_held(name)
             return
         content = b"".join([piece async for piece in image.read()])
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
@@ -128,8 +128,17 @@ class SpoolWatch:
         await behind.put(name, content)
         if await _digest(await behind.open(name)) != digest:
             raise StoreUnavailable(Trouble.UNREACHABLE, "it did not come back as it was put")
+        record = await self.ledger.image(name)
+        if record is not None and record.erased:  # meanwhile, by another host that found nothing to delete
+            await self._forget_held(name)
+            return
         await spool.remove(name)
         self._log.debug("spooled image stored", image=name)
+
+    async def _forget_held(self, name: str) -> None:
+        """Drop an image that was erased; also from the store, where a process that died since may have put it."""
+        await self.store.behind.delete(name)
+        await self.store.spool.remove(name)
 
 
 async def _digest(image: StoredImage | None) -> str | None:

@@ -1,10 +1,11 @@
 """The spool: what a store does not take is kept on disk, stored once it does, by whichever process, and never twice."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from gateway.images.local import LocalImage, LocalStore
 from gateway.images.spool import Spool
 from gateway.images.spooled import EXPECTED_BYTES, SpooledStore
 from gateway.images.store import Store, StoreUnavailable, Trouble, image_name
+from gateway.ledger import erasure
 from gateway.ledger.journal import JournaledImage
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Settlement
+from gateway.ledger.records import Reservation
 from gateway.metrics import Metrics
 from tests.books import MOMENT, add_tenant, open_ledger, opened, reservation, settlement
 
@@ -76,6 +78,14 @@ class Host:
         """Return the files in the spool."""
         return sorted(path.name for path in (self.directory / "spool").rglob("*") if path.is_file())
 
+    async def remember(self, name: str, image: bytes) -> Reservation:
+        """Tell the ledger of a generation that gave this image."""
+        asked = reservation(await self.database.write(add_tenant))
+        record = JournaledImage(name, "image/png", len(image), 1, 1, hashlib.sha256(image).hexdigest())
+        await self.ledger.reserve(asked)
+        await self.ledger.settle(replace(settlement(asked), images=[record]))
+        return asked
+
     async def stored(self, name: str) -> bytes | None:
         """Return what the store behind has."""
         image = await LocalStore.open(self.behind, name)
@@ -87,6 +97,7 @@ async def host(directory: Path) -> AsyncIterator[Host]:
     """Run a host until the block ends, with an empty ledger."""
     async with opened(sqlite_url(directory / "books.db")) as database:
         ledger = open_ledger(database, directory / "journal")
+        (directory / "store").mkdir()
         yield Host(directory, Behind(directory / "store"), database, ledger)
 
 
@@ -292,16 +303,40 @@ def test_a_damaged_image_is_not_stored(tmp_path: Path) -> None:
 
     async def story(host: Host) -> None:
         store, watch = host.process()
-        name, image = image_name("image/png"), os.urandom(100)
-        tenant = await host.database.write(add_tenant)
-        asked = reservation(tenant)
-        await host.ledger.reserve(asked)
-        record = JournaledImage(name, "image/png", 100, 1, 1, "0" * 64)
-        await host.ledger.settle(Settlement(asked.id, tenant, settlement(asked).bill, MOMENT, images=[record]))
-        await spool_all(host, store, {name: image})
+        ((name, image),) = given = list(images(1).items())
+        await host.remember(name, os.urandom(len(image)))
+        await spool_all(host, store, dict(given))
         assert await watch.look()
         assert host.spooled() == [name]
         assert await host.stored(name) is None
+
+    on_a_host(tmp_path, story)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_another_host_erased_is_not_stored_afterwards(tmp_path: Path, when: str) -> None:
+    """Erased by a host that has not this spool, before or while the image is stored, it ends in neither place."""
+
+    async def story(host: Host) -> None:
+        store, watch = host.process()
+        ((name, image),) = given = list(images(1).items())
+        asked = await host.remember(name, image)
+        await spool_all(host, store, dict(given))
+        if when == "before":
+            # As if a process had put it, and died before it could look again.
+            await LocalStore.put(host.behind, name, image)
+        else:
+            host.behind.goes_on.clear()
+        storing = asyncio.create_task(watch.look()) if when == "meanwhile" else None
+        if storing is not None:
+            await host.behind.began.wait()
+        changed = await host.database.write(lambda sql: erasure.ask(sql, asked.tenant_id, [asked.id], MOMENT))
+        assert changed == 1
+        host.behind.goes_on.set()
+        await (watch.look() if storing is None else storing)
+        assert host.spooled() == []
+        assert await host.stored(name) is None
+        assert await content(store, name) is None
 
     on_a_host(tmp_path, story)
 
