@@ -9,6 +9,7 @@ import pytest
 from gateway.money import MICROS_PER_YUAN
 from tests.deploy import dashboards
 from tests.deploy.monitored import Monitored, Traffic, monitored
+from tests.deploy.test_alerts import RECORDED
 from tests.servers.process import wait_until
 
 MAY_BE_EMPTY = {("spend", "Price drift"), ("operations", "Deliveries"), ("operations", "Events waiting")}
@@ -20,6 +21,7 @@ MAY_FIRE = {"GatewayBudgetExhausted"}
 """Alerts of what the traffic does; the last one when a look at the budgets comes in time."""
 
 EVALUATED = (
+    *RECORDED,
     "tenant_window:gateway_budget_lasts_seconds:rate6h < Inf",
     *(f'ALERTS{{alertname="{name}",alertstate="firing"}}' for name in FIRING),
 )
