@@ -209,6 +209,14 @@ def test_an_empty_variable_is_not_given_beside_a_file(tmp_path: Path) -> None:
         ({"GATEWAY_WORKERS": "2", "GATEWAY_SECRET": GOOD}, "GATEWAY_REDIS_URL"),
         ({"GATEWAY_REDIS_URL": "redis://host"}, "GATEWAY_SECRET"),
         ({"GATEWAY_DATABASE_URL": "postgresql://host/db"}, "GATEWAY_SECRET"),
+        ({"GATEWAY_LINKS": "presigned"}, "GATEWAY_LINKS"),
+        ({"GATEWAY_LINKS": "presigned", "GATEWAY_STORAGE_URL": "file:///images"}, "GATEWAY_LINKS"),
+        ({"GATEWAY_LINKS": "public"}, "GATEWAY_LINKS_URL"),
+        ({"GATEWAY_LINKS_URL": "https://cdn.example"}, "GATEWAY_LINKS_URL"),
+        (
+            {"GATEWAY_LINKS": "public", "GATEWAY_LINKS_URL": "https://c.example", "GATEWAY_STORAGE_URL": "none"},
+            "GATEWAY_LINKS",
+        ),
     ],
 )
 def test_settings_that_need_each_other(given: dict[str, str], missing: str) -> None:
