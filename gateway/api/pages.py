@@ -83,7 +83,8 @@ class Pages:
 
     def _is_own(self, scope: Scope, origin: str) -> bool:
         """Whether the page is the gateway's: by its public address, or by the one that it was reached at."""
-        return origin == self._own or origin.partition("://")[2] == header_of(scope, b"host")
+        host = header_of(scope, b"host")
+        return origin in {self._own, f"http://{host}", f"https://{host}"}
 
 
 def answers_everybody(path: str) -> bool:
