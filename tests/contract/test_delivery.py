@@ -73,7 +73,7 @@ def leave(connection: Connection, name: str, url: str | None, number: int) -> No
 
 def test_two_processes_deliver_each_event_once(database_url: str, count: Callable[[int, int], int]) -> None:
     """Of many events of three tenants, each comes once though two processes deliver."""
-    number = count(60, 2000)
+    number = count(60, 2001)
 
     async def story(endpoint: Receiver) -> None:
         async with opened(database_url) as database, opened(database_url) as second:
