@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, update
 
-from gateway.database.engine import Database
+from gateway.database.engine import Database, sqlite_url
 from gateway.database.tables import generations, tenants
 from gateway.flow.erase import Caches, Eraser, ask_for_all, ask_for_overdue
 from gateway.flow.reply import KeptImage
@@ -23,10 +23,12 @@ from gateway.ledger.records import Abandonment, Repeat, Reservation, Settlement
 from gateway.ledger.reserve import remember, reserve
 from gateway.ledger.settle import abandon, settle
 from gateway.ledger.unknown import decide, list_unknown
-from gateway.redis_link import Patience
-from gateway.replies import Entry, LocalFlights, LocalReplies
+from gateway.redis_link import Patience, RedisLink, parse_address
+from gateway.replies import Entry, LocalFlights, LocalReplies, SharedFlights, SharedReplies
 from gateway.tenants.policy import Policy, to_text
 from tests.books import MOMENT, add_tenant, opened, reservation, row_of, standing
+from tests.contract.limits_backends import new_metrics, patience, until
+from tests.servers.redis import redis_server
 
 DAY_MS = 86_400_000
 WORDS = "a quetzalcoatlus over a lake"
@@ -297,5 +299,34 @@ def test_the_mark_comes_after_the_bytes_and_these_after_the_cache(database_url: 
             assert [await store.open(name) for name in names] == [None] * 3
             assert await database.read(lambda sql: look(sql, one.id)) == ("settled", one.quote, True, True)
             assert not await erasing.caches.replies.keep(tenant, one.fingerprint, entry, 60, Patience()), "it is late"
+
+    asyncio.run(story())
+
+
+def test_while_redis_is_away_the_bytes_stay(tmp_path: Path) -> None:
+    """A cached reply that cannot be dropped for certain keeps its image; with Redis back both go."""
+
+    async def story() -> None:
+        async with opened(sqlite_url(tmp_path / "books.db")) as database:
+            metrics, store = new_metrics(), LocalStore(tmp_path / "images")
+            tenant = await database.write(add_tenant)
+            one = reservation(tenant)
+            (name,) = await database.write(lambda sql: made(sql, one))
+            await store.put(name, b"bytes")
+            with redis_server() as redis:
+                async with RedisLink(parse_address(redis.url), metrics) as link:
+                    caches = Caches(SharedReplies(link, metrics), SharedFlights(link, metrics), one_each=False)
+                    erasing = Eraser(database, caches, store)
+                    entry = Entry(WORDS, one.id, MOMENT, 1)
+                    assert await caches.replies.keep(tenant, one.fingerprint, entry, 60, patience())
+                    redis.kill()
+                    assert not await erasing.erase(tenant, one.id)
+                    assert await store.open(name) is not None
+                    assert await database.read(lambda sql: look(sql, one.id)) == ("settled", one.quote, True, False)
+                    redis.start()
+                    await until(lambda: link.up, "Redis to be asked again")
+                    assert await erasing.erase(tenant, one.id)
+            assert await store.open(name) is None
+            assert await database.read(lambda sql: look(sql, one.id)) == ("settled", one.quote, True, True)
 
     asyncio.run(story())

@@ -254,3 +254,18 @@ def test_tenants_and_fingerprints_fly_apart(url: str | None) -> None:
         assert all(isinstance(turn, Lead) for turn in turns)
 
     tell(url, story)
+
+
+def test_what_is_forgotten_is_told_to_nobody(url: str | None) -> None:
+    """An outcome that is forgotten is gone: who began before it came leads, and another flight's is still there."""
+
+    async def story(one: Flights, _other: Flights) -> None:
+        team, neighbour = fresh_id(), fresh_id()
+        began = time.monotonic()
+        for whose in (team, neighbour):
+            await one.finish(await lead(one, whose), "a picture", patience())
+        assert await one.forget(team, [PRINT], patience())
+        assert isinstance(await ask(one, team, since=began), Lead)
+        assert await ask(one, neighbour, since=began) == Followed("a picture")
+
+    tell(url, story)

@@ -39,3 +39,10 @@ def test_covers(mode: CacheMode, asked: GenerateAsk, covered: bool) -> None:
 def test_lifetime(ttl: int | None, retention_days: int | None, seconds: int) -> None:
     """A reply lives for as long as the policy says, a day by default, and never longer than its images."""
     assert lifetime(ttl, retention_days) == seconds
+
+
+def test_a_reply_that_came_late_in_its_retention_lives_no_longer() -> None:
+    """What the generation took is not added to the retention of its images; a shorter policy is not shortened."""
+    assert lifetime(200_000, 1, spent=299.5) == 86400 - 300
+    assert lifetime(60, 1, spent=299.5) == 60
+    assert lifetime(None, None, spent=299.5) == 86400
