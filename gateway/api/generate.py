@@ -1,6 +1,5 @@
 """`POST /images/generate`: who, what, then the flow; its answer counted once."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -18,6 +17,7 @@ from gateway.api.preferences import idempotency_key, image_format, responds_asyn
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
+from gateway.aside import aside
 from gateway.catalog import Catalog, CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk, Violation, is_plain_json, read_ask
@@ -122,7 +122,7 @@ class GenerateRoute:
         today = self.calendar.date(clock.now())
         try:
             if len(body) > OFF_LOOP:
-                return await asyncio.to_thread(_read, body, self.catalog.current, today, caller, self.links.prefixes)
+                return await aside(_read, body, self.catalog.current, today, caller, self.links.prefixes)
             if len(body) > REMEMBERED:
                 return _read(body, self.catalog.current, today, caller, self.links.prefixes)
             return _read_again(body, self.catalog.current, today, caller, self.links.prefixes)

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from gateway.aside import aside
 from gateway.errors import Unavailable
 from gateway.flow.reply import KeptImage, PassedImage, ReplyImage
 from gateway.images.decode import decode_base64
@@ -92,9 +93,9 @@ class Keeper:
             if image.kind == "url":
                 content = await self._fetcher.fetch(image.image)
                 fetched = time.monotonic() - begun
-                kept = await _aside(len(content), _describe, image, content)
+                kept = await _sized(len(content), _describe, image, content)
             else:
-                kept, content = await _aside(len(image.image), _decode, image)
+                kept, content = await _sized(len(image.image), _decode, image)
             await store.put(kept.name, content)
         except FetchFailed as error:
             self._failed("fetch", generation_id, str(error))
@@ -116,9 +117,9 @@ class Keeper:
         self._log.error("image_not_kept", cause=cause, generation=generation_id, reason=reason)
 
 
-async def _aside(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+async def _sized(size: int, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """Work on so many bytes: in a thread, unless they are few."""
-    return await asyncio.to_thread(work, *arguments, **named) if size > _INLINE else work(*arguments, **named)
+    return await aside(work, *arguments, **named) if size > _INLINE else work(*arguments, **named)
 
 
 def _decode(image: ReturnedImage) -> tuple[KeptImage, bytes]:

@@ -1,11 +1,11 @@
 """Links of this gateway as reference images: replaced by the bytes they name, since upstream cannot reach them."""
 
-import asyncio
 import hashlib
 
 import pybase64
 
 from gateway import clock
+from gateway.aside import aside
 from gateway.contract import (
     MAX_REFERENCE_BYTES,
     MAX_REFERENCE_PIXELS,
@@ -63,7 +63,7 @@ class References:
             content = b"".join([piece async for piece in image.read()])
         except StoreUnavailable as error:
             raise Unavailable("The image store is temporarily unavailable", detail=str(error), retry_after=5) from error
-        reference = await asyncio.to_thread(_reference, content)
+        reference = await aside(_reference, content)
         if reference.width * reference.height > MAX_REFERENCE_PIXELS:
             raise _too_large(field)
         return reference

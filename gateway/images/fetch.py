@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
+from gateway.aside import aside
 from gateway.guard import AddressRefused, Guard, open_session
 from gateway.images.inspect import MAX_BYTES
 from gateway.inflate import inflate
@@ -134,7 +135,7 @@ class Fetcher:
         if encoding == "identity":
             return body.getvalue()
         # Compressed although "identity" was asked for, as some stores do with what they were given so.
-        plain = await asyncio.to_thread(inflate, body.getvalue(), self._limits.bytes)
+        plain = await aside(inflate, body.getvalue(), self._limits.bytes)
         if plain is None:
             raise FetchFailed(Failure.TOO_LARGE, answer.status)
         return plain

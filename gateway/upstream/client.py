@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import orjson
 import structlog
 
+from gateway.aside import aside
 from gateway.metrics import Metrics
 from gateway.upstream.accounts import SET_ASIDE, Account, Accounts
 from gateway.upstream.answer import (
@@ -146,7 +147,7 @@ class Upstream:
 
     async def _read(self, reply: Reply) -> Answer:
         if len(reply.body) > _READ_OFF_LOOP:
-            return await asyncio.to_thread(read_answer, reply.status, reply.headers, reply.body, self._config.keys)
+            return await aside(read_answer, reply.status, reply.headers, reply.body, self._config.keys)
         return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
 
     def _learn(self, account: Account, answer: Answer, now: float) -> None:
@@ -180,5 +181,5 @@ async def _body(wire: Mapping[str, object]) -> Body:
         return Body((orjson.dumps(wire),))
     parts: list[bytes] = []
     for name, value in wire.items():
-        parts += [b"," if parts else b"{", orjson.dumps(name), b":", await asyncio.to_thread(orjson.dumps, value)]
+        parts += [b"," if parts else b"{", orjson.dumps(name), b":", await aside(orjson.dumps, value)]
     return Body((*parts, b"}"))

@@ -22,6 +22,7 @@ import certifi
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from gateway.aside import aside
 from gateway.inflate import inflate
 from gateway.upstream.answer import Lost, NotConnected
 
@@ -182,7 +183,7 @@ class Wire:
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
             # Compressed although it was not asked for; what is no gzip stays as it is.
             with contextlib.suppress(zlib.error, EOFError):
-                return await asyncio.to_thread(inflate, body, self._reply_cap)
+                return await aside(inflate, body, self._reply_cap)
         return body
 
     async def close(self) -> None:

@@ -136,7 +136,7 @@ def test_a_head_request_gets_no_body(shared: Pair) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/images/generate/", "/images/generate/x", "/images", "/v1/nothing", "/docs", "/openapi.json", "/metrics"],
+    ["/", "/images/generate/", "/images/generate/x", "/images", "/docs/", "/redoc", "/metrics"],
 )
 def test_an_unknown_path_is_the_envelope_too(shared: Pair, path: str) -> None:
     """What is not there is 404 in the contract's form; nothing redirects, and the metrics are on their own port."""

@@ -15,6 +15,7 @@ FLOORS = (
         "inflate",
         "metrics",
         "logs",
+        "aside",
         "spans",
         "spreadsheet",
         "trace_context",

@@ -20,6 +20,7 @@ from gateway.api.preferences import idempotency_key
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
+from gateway.aside import aside
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import Violation, is_plain_json, read_members
@@ -112,7 +113,7 @@ class OpenAIImages:
             return wanted_of(members, catalog.rules(today), usable=usable, images=images)
 
         try:
-            return await asyncio.to_thread(understood) if len(body) > OFF_LOOP else understood()
+            return await aside(understood) if len(body) > OFF_LOOP else understood()
         except Violation as violation:
             raise InvalidRequest(violation.text, parameter=violation.name) from None
 
