@@ -53,6 +53,7 @@ POLICY: dict[str, Json] = {
     "keep_prompts": {"type": "boolean"},
     "log_prompts": {"type": "boolean"},
     "origins": nullable(listed(TEXT)),
+    "webhook_url": nullable({"type": "string", "format": "uri"}),
     "link_ttl": {"anyOf": [_SECONDS, {"const": "none"}]},
     "max_body_mb": nullable({"type": "integer", "minimum": 1, "maximum": LARGEST_BODY_MB}),
     "shadow": {"type": "boolean"},
@@ -207,7 +208,9 @@ def schemas() -> dict[str, Any]:
                 "disabled": {"type": "boolean"},
                 "created_at": MOMENT,
                 "policy": record(policy_members(Policy)),
-            }
+                "webhook_secret": {"type": "string", "description": "Of a new webhook, shown once"},
+            },
+            "webhook_secret",
         ),
         "TenantRequest": record({"name": TEXT, **policy_members(Policy)}, *policy_members(Policy)),
         "PolicyRequest": record(policy_members(Policy), *policy_members(Policy)),
