@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import render, render_bug
 from gateway.api.pages import Pages, header_of, readable
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, NotFound, Unavailable
 from gateway.ids import request_id
 from gateway.trace_context import trace_id_of
 
@@ -83,7 +83,12 @@ class Edge:
                 self._log.info("request", seconds=round(time.monotonic() - began, 6), **seen)
 
     async def _way(self, scope: Scope) -> ASGIApp:
-        """Say who answers: for a page, perhaps only whether it may ask."""
+        """Say who answers: for a page, perhaps only whether it may ask; for nobody, if it asks for a NUL.
+
+        No name or id has one, and PostgreSQL takes none.
+        """
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return render(NotFound(), scope["path"])
         if (origin := header_of(scope, b"origin")) is not None:
             try:
                 answer = await self._pages.meet(scope, origin)

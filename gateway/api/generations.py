@@ -16,7 +16,7 @@ from gateway.api.who import Who
 from gateway.errors import InvalidRequest, NotFound, NotOver
 from gateway.flow.erase import Eraser
 from gateway.flow.ownership import owns
-from gateway.flow.repeat import RETRY_SECONDS, ended, failure
+from gateway.flow.repeat import RETRY_SECONDS, ended, failure, not_kept
 from gateway.flow.reply import from_text
 from gateway.flow.stages import Stages
 from gateway.ledger.find import Found
@@ -80,12 +80,10 @@ class GenerationsRoute:
         return found
 
     async def _shown(self, found: Found, caller: Caller, request: Request) -> dict[str, Any]:
-        reply = None
-        if found.reply is not None:
+        reply, kept = None, None if found.reply is None else from_text(found.reply, found.id, "replayed")
+        if kept is not None and kept.images:
             wanted = image_format(request, caller.policy.image_format)
-            reply = await self.renderer.envelope(
-                from_text(found.reply, found.id, "replayed"), wanted, caller.policy.link_ttl
-            )
+            reply = await self.renderer.envelope(kept, wanted, caller.policy.link_ttl)
         shown: dict[str, Any] = {
             "id": found.id,
             "state": found.state,
@@ -93,7 +91,7 @@ class GenerationsRoute:
             "model": found.model,
             "cost_yuan": None if found.cost is None else format_yuan(found.cost),
             "reply": reply,
-            "error": _error(found),
+            "error": _error(found, shown=reply is not None),
         }
         if found.erased:
             shown["erased"] = True
@@ -115,11 +113,11 @@ class GenerationsRoute:
         )
 
 
-def _error(found: Found) -> dict[str, Any] | None:
+def _error(found: Found, *, shown: bool) -> dict[str, Any] | None:
     """Say what a caller who had waited would have been answered, where that is no reply."""
-    if found.state == "reserved" or found.reply is not None:
+    if found.state == "reserved" or shown:
         return None
-    error = failure(found, {})
+    error = failure(found, {}) if found.reply is None else not_kept({})
     return {"code": -1, "msg": error.text, "status": error.status}
 
 

@@ -42,7 +42,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         until, sent = (parsedate_to_datetime(date) for date in (value, headers.get("date", "")))
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or a distance from UTC, that no date has
         return None
     seconds = (until.replace(tzinfo=UTC) - sent.replace(tzinfo=UTC)).total_seconds()
     return max(seconds, 0.0)

@@ -15,7 +15,8 @@ from gateway.money import format_yuan
 def alert(connection: Connection, passed: Iterable[tuple[Standing, int]], moment: Millis) -> None:
     """Announce those of these thresholds that were not announced yet, and forget windows that are over."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for one, percent in passed:
+    # Tenants in the order in which every transaction locks them: an event refers to its tenant.
+    for one, percent in sorted(passed, key=lambda each: (each[0].tenant_id, each[0].period, each[1])):
         row = {"scope": one.tenant_id, "period": one.period, "start": one.start, "percent": percent}
         if connection.execute(dialect.insert(budget_alerts).values(row).on_conflict_do_nothing()).rowcount == 1:
             announce(connection, [_event(one, percent, moment)])

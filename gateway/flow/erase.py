@@ -71,9 +71,11 @@ class Eraser:
     async def erase(self, tenant_id: str, generation_id: str) -> bool:
         """Erase one of a tenant's generations; return whether all of it is gone, or will be later.
 
-        Raises LedgerUnavailable: then nothing was asked for.
+        Of a repeat it is the generation that it was answered from, whose images it shows. Raises LedgerUnavailable:
+        then nothing was asked for.
         """
         now = clock.now()
+        generation_id = await self.database.read(lambda sql: erasure.original(sql, generation_id))
         await self.database.write(lambda sql: erasure.ask(sql, tenant_id, [generation_id], now))
         doomed = await self.database.read(lambda sql: erasure.waiting_of(sql, generation_id))
         return await self.carry_out(doomed) == len(doomed)

@@ -14,7 +14,7 @@ from gateway import clock
 from gateway.catalog import CatalogFile, Model
 from gateway.clock import Calendar
 from gateway.contract import GenerateAsk
-from gateway.errors import Forbidden, GatewayError, NotCached, StillRunning, Unavailable, UpstreamLost
+from gateway.errors import Forbidden, GatewayError, KeyReused, NotCached, StillRunning, Unavailable, UpstreamLost
 from gateway.flow import told
 from gateway.flow.attempt import Attempts
 from gateway.flow.budget import over_budget
@@ -85,7 +85,11 @@ class Generator:
         return _waited_for(await self.begin(call, caller, ask))
 
     async def begin(self, call: Call, caller: Caller, ask: GenerateAsk) -> Reply | Accepted:
-        """Generate; an asynchronous call may come back accepted instead. Raises like `generate`."""
+        """Generate; an asynchronous call may come back accepted instead. Raises like `generate`.
+
+        Where nothing is kept nobody could fetch the images later, so there the preference is not honoured.
+        """
+        call.asynchronous = call.asynchronous and self._parts.keeps
         job = self._job(call, caller, ask)
         if (known := await self._known(job)) is not None:
             return known
@@ -94,6 +98,14 @@ class Generator:
         if not job.shared:
             return await self._made(job, None)
         return await self._shared(job)
+
+    async def require_same(self, call: Call, caller: Caller, ask: GenerateAsk) -> None:
+        """Return if the call's idempotency key is new or this ask's. Raises KeyReused, LedgerUnavailable."""
+        job = self._job(call, caller, ask)
+        if job.idempotency_key is not None:
+            found = await self._parts.ledger.find_by_key(caller.tenant_id, job.idempotency_key)
+            if found is not None and found.fingerprint != job.fingerprint:
+                raise KeyReused
 
     def _job(self, call: Call, caller: Caller, ask: GenerateAsk) -> Job:
         """Say what is to be done, if the caller may ask for it at all."""

@@ -118,6 +118,7 @@ def trailed(asked: Reservation, came_to: Reply | GatewayError, moment: Millis, *
             failure=str(kept_error),
             error=error_to_text(kept_error),
             frees_key=not keeps_key(came_to),
+            of=came_to.headers.get("X-Generation-Id"),
         )
     return Settlement(
         id=asked.id,
@@ -127,6 +128,7 @@ def trailed(asked: Reservation, came_to: Reply | GatewayError, moment: Millis, *
         answered_model=came_to.model,
         provider=came_to.provider,
         reply=to_text(came_to, prompts=prompts),
+        of=came_to.generation_id,
     )
 
 

@@ -37,8 +37,13 @@ async def repeat(ledger: Ledger, found: Found, fingerprint: str, wait: float) ->
         raise failure(found, headers)
     reply = from_text(found.reply, found.id, "replayed")
     if not reply.images:
-        raise NotFound("The images of the first request were not kept", headers=headers)
+        raise not_kept(headers)
     return reply
+
+
+def not_kept(headers: dict[str, str]) -> GatewayError:
+    """Return what is said of a generation whose images were given to whoever waited, and to nobody else."""
+    return NotFound("The images of the first request were not kept", headers=headers)
 
 
 def failure(found: Found, headers: dict[str, str]) -> GatewayError:

@@ -55,12 +55,11 @@ def ask(connection: Connection, tenant_id: str, ids: Sequence[str], moment: Mill
     if not ids:
         return 0
     lock_tenants(connection, [tenant_id])
-    repeats = connection.scalars(select(generations.c.id).where(generations.c.repeat_of.in_(ids)))
     answered = generations.c.reply.is_not(None) | generations.c.error.is_not(None)
     changed = connection.execute(
         update(generations)
         .where(
-            generations.c.id.in_([*ids, *repeats]),
+            generations.c.id.in_(ids) | generations.c.repeat_of.in_(ids),
             generations.c.tenant_id == tenant_id,
             generations.c.state != "reserved",
             generations.c.erase_asked_at.is_(None),
@@ -74,6 +73,14 @@ def ask(connection: Connection, tenant_id: str, ids: Sequence[str], moment: Mill
         )
     )
     return changed.rowcount
+
+
+def original(connection: Connection, generation_id: str) -> str:
+    """Return the generation that a repeat was answered from; itself for any other."""
+    repeated: str | None = connection.scalar(
+        select(generations.c.repeat_of).where(generations.c.id == generation_id, generations.c.repeat_of.is_not(None))
+    )
+    return generation_id if repeated is None else repeated
 
 
 def page(
@@ -125,7 +132,7 @@ def waiting(connection: Connection, *, tenant_id: str | None = None) -> list[Doo
 
 
 def waiting_of(connection: Connection, generation_id: str) -> list[Doomed]:
-    """Return what is not done yet of a generation and its repeats."""
+    """Return what is not done yet of a generation and its repeats: at most AT_ONCE of these, the sweeper does more."""
     row = generations.c
     own = row.id == generation_id
     unfinished = row.erase_asked_at.is_not(None) & row.erased_at.is_(None)
@@ -133,7 +140,7 @@ def waiting_of(connection: Connection, generation_id: str) -> list[Doomed]:
     return [
         one
         for which in (own, row.repeat_of == generation_id)
-        for one in _doomed(connection, select(*columns).where(which, unfinished))
+        for one in _doomed(connection, select(*columns).where(which, unfinished).limit(AT_ONCE))
     ]
 
 

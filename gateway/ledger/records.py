@@ -152,6 +152,8 @@ class Settlement:
     """What the caller was told where there is no reply, as JSON: for a repeat of the same idempotency key."""
     frees_key: bool = False
     """Whether the idempotency key may be used again: the failure is one that may be tried again."""
+    of: str | None = None
+    """The generation whose answer this is, if another's was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,12 @@ _SETTLE = Many(
     ("row", *_SETTLED),
 )
 
+_NAME_ORIGINAL = update(generations).where(generations.c.id == bindparam("row")).values(repeat_of=bindparam("original"))
+_ERASED_WITH = (
+    update(generations)
+    .where(generations.c.id == bindparam("row"))
+    .values(erase_asked_at=bindparam("asked"), erased_at=bindparam("done"), ask=WITHOUT_WORDS)
+)
 _ABANDON = (
     update(generations)
     .where(generations.c.id == bindparam("row"), generations.c.state == "reserved")
@@ -112,6 +118,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     used: dict[str, Used] = {}
     updates: list[dict[str, object]] = []
     kept: list[dict[str, object]] = []
+    erased = _repeated(connection, ended)
     events: list[Event] = []
     changed: list[bool] = []
     for one in ended:
@@ -139,7 +146,7 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
                 "settled_at": one.settled_at,
                 "idempotency_key": None if one.frees_key else row.idempotency_key,
             }
-            | _words(row, one)
+            | _words(row, one, gone=one.of in erased)
         )
         kept.extend(_image_rows(one))
         if row.announced:
@@ -157,8 +164,27 @@ def settle(connection: Connection, ended: Sequence[Settlement]) -> list[bool]:
     return changed
 
 
-def _words(row: _Standing, one: Settlement) -> dict[str, object]:
+def _repeated(connection: Connection, ended: Sequence[Settlement]) -> set[str]:
+    """Name the generations that some were answered from; return those of them that are erased: so are these, then."""
+    answered = [{"row": one.id, "original": one.of} for one in ended if one.of is not None]
+    if not answered:
+        return set()
+    connection.execute(_NAME_ORIGINAL, answered)
+    query = select(generations.c.id, generations.c.erase_asked_at).where(
+        generations.c.id.in_({one["original"] for one in answered}), generations.c.erase_asked_at.is_not(None)
+    )
+    erased = {row.id: row.erase_asked_at for row in connection.execute(query)}
+    for one in answered:
+        if one["original"] in erased:
+            moment = erased[one["original"]]
+            connection.execute(_ERASED_WITH, {"row": one["row"], "asked": moment, "done": moment})
+    return set(erased)
+
+
+def _words(row: _Standing, one: Settlement, *, gone: bool) -> dict[str, object]:
     """Return what is remembered of an answer. One that comes after its erasure brings no words, and images to erase."""
+    if gone:
+        return {"reply": None, "failure": None, "error": WITHOUT_WORDS, "erased_at": clock.now()}
     if row.erase_asked_at is None:
         return {"reply": one.reply, "failure": one.failure, "error": one.error, "erased_at": None}
     return {

@@ -88,11 +88,11 @@ def conclude(connection: Connection, claimed: Claim, tried: Tried, verdict: Verd
         case Again(after=after, pause=seconds):
             values = {"due_at": moment + round(after * 1000)}
             if seconds:
-                pause(connection, claimed.tenant_id, moment + round(seconds * 1000))
+                pause(connection, claimed.tenant_id, claimed.secrets[0], moment + round(seconds * 1000))
         case Failed(gone=gone):
             values = {"state": "failed", "due_at": moment}
             if gone:
-                disable(connection, claimed.tenant_id, moment)
+                disable(connection, claimed.tenant_id, claimed.secrets[0], moment)
     mine = and_(
         webhook_events.c.id == claimed.id,
         webhook_events.c.state == "waiting",

@@ -55,14 +55,14 @@ class Endpoints:
         return self.signer.secret(tenant_id, version)
 
 
-def disable(connection: Connection, tenant_id: str, moment: Millis) -> None:
-    """Note that an endpoint is gone."""
-    _write(connection, tenant_id, disabled_at=moment)
+def disable(connection: Connection, tenant_id: str, version: int, moment: Millis) -> None:
+    """Note that an endpoint is gone, unless the tenant has another since that version."""
+    _write(connection, tenant_id, still=version, disabled_at=moment)
 
 
-def pause(connection: Connection, tenant_id: str, until: Millis) -> None:
-    """Leave an endpoint in peace until then."""
-    _write(connection, tenant_id, paused_until=until)
+def pause(connection: Connection, tenant_id: str, version: int, until: Millis) -> None:
+    """Leave an endpoint in peace until then, unless the tenant has another since that version."""
+    _write(connection, tenant_id, still=version, paused_until=until)
 
 
 def signing(version: int, rotated_at: Millis | None, moment: Millis) -> tuple[int, ...]:
@@ -77,8 +77,9 @@ def _version(connection: Connection, tenant_id: str) -> int:
     return connection.scalar(query) or 0
 
 
-def _write(connection: Connection, tenant_id: str, **values: Any) -> None:
+def _write(connection: Connection, tenant_id: str, *, still: int | None = None, **values: Any) -> None:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"tenant_id": tenant_id, "version": 0, "paused_until": 0} | values
     statement = dialect.insert(webhook_endpoints).values(row)
-    connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=values))
+    unchanged = None if still is None else webhook_endpoints.c.version == still
+    connection.execute(statement.on_conflict_do_update(index_elements=["tenant_id"], set_=values, where=unchanged))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from gateway.database.engine import Database, sqlite_url
 from gateway.database.tables import generations, tenants
@@ -330,3 +330,46 @@ def test_while_redis_is_away_the_bytes_stay(tmp_path: Path) -> None:
             assert await database.read(lambda sql: look(sql, one.id)) == ("settled", one.quote, True, True)
 
     asyncio.run(story())
+
+
+def test_however_often_it_was_repeated_it_can_be_erased(database_url: str) -> None:
+    """More repeats than a statement takes parameters: their words go in the same transaction."""
+    repeats = 40_000
+
+    def story(sql: Connection) -> None:
+        tenant = add_tenant(sql)
+        one = reservation(tenant)
+        made(sql, one)
+        like = dict(row_of(sql, one.id)._mapping) | {"repeat_of": one.id}
+        sql.execute(insert(generations), [like | {"id": f"gen_{number:032x}"} for number in range(repeats)])
+        assert erasure.ask(sql, tenant, [one.id], MOMENT + 5) == repeats + 1
+        assert len(erasure.waiting_of(sql, one.id)) <= erasure.AT_ONCE + 1
+        assert words_in(sql, f"gen_{repeats - 1:032x}") == "{} None None {}"
+
+    in_one_transaction(database_url, story)
+
+
+@pytest.mark.parametrize("erased", ["before", "after"])
+def test_who_trailed_goes_with_whom_it_trailed(database_url: str, erased: str) -> None:
+    """The row of a request that another's generation answered has no words once that is erased, whichever is first."""
+
+    def story(sql: Connection) -> None:
+        tenant = add_tenant(sql)
+        one, behind = reservation(tenant), replace(reservation(tenant), quote=0)
+        made(sql, one)
+        reserve(sql, "proc_1", [behind])
+        trailing = Settlement(behind.id, tenant, Bill("exact", 0), MOMENT + 2, reply=WORDS, of=one.id)
+        if erased == "before":
+            erasure.ask(sql, tenant, [one.id], MOMENT + 1)
+            settle(sql, [trailing])
+        else:
+            settle(sql, [trailing])
+            assert WORDS in words_in(sql, behind.id)
+            erasure.ask(sql, tenant, [one.id], MOMENT + 3)
+        assert words_in(sql, behind.id) == "{} None None {}"
+        assert erasure.original(sql, behind.id) == erasure.original(sql, one.id) == one.id
+        found = by_id(sql, behind.id)
+        assert found is not None
+        assert found.erased
+
+    in_one_transaction(database_url, story)

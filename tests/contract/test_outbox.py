@@ -220,6 +220,26 @@ def test_what_a_try_came_to_is_written_down(database_url: str) -> None:
     asyncio.run(story())
 
 
+def test_a_late_farewell_ends_nothing_for_a_new_address(database_url: str) -> None:
+    """410 from an address that the tenant has replaced meanwhile ends nothing for its new one."""
+
+    async def story() -> None:
+        async with with_tenants(database_url) as (database, (tenant,)):
+
+            def go(sql: Connection) -> None:
+                ENDPOINTS.follow(sql, tenant, None, URL)
+                fill(sql, tenant, 2)
+                (tried, _) = claimed(sql)
+                ENDPOINTS.follow(sql, tenant, URL, f"{URL}/moved")
+                conclude(sql, tried, Tried(410, "HTTP 410"), Failed(gone=True), LATER)
+                fill(sql, tenant, 1)
+                assert {event.gone for event in claimed(sql, LATER)} == {False}
+
+            await database.write(go)
+
+    asyncio.run(story())
+
+
 def test_a_new_address_has_a_secret_of_its_own(database_url: str) -> None:
     """Without overlap; a rotation has one. A URL that may not be called is refused when it is set."""
 

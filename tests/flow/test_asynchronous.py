@@ -193,3 +193,25 @@ def test_a_stopping_gateway_finishes_it(fresh: Callable[..., Pair]) -> None:
     assert both.gateway.stop() == 0
     assert both.gateway.generation(generation)["state"] == "settled"
     assert both.settled() == both.simulator.bill_total()
+
+
+def test_erasing_who_trailed_erases_the_picture(both: Pair) -> None:
+    """A follower knows its own id alone: erased by that one, the image is gone, and the leader's words with it."""
+    leader = accepted(both.post("[delay=1.5]", ASYNC, seed=51))
+    behind = accepted(both.post("[delay=1.5]", ASYNC, seed=51))
+    link = ended(both, behind)["reply"]["data"][0]["image"]
+    headers = {"Authorization": f"Bearer {both.key}"}
+    assert both.gateway.http.get(link).status_code == 200
+    assert both.gateway.http.delete(f"/generations/{behind}", headers=headers).status_code == 204
+    assert both.gateway.http.get(link).status_code in (404, 410)
+    assert [ended(both, one)["reply"] for one in (leader, behind)] == [None, None]
+
+
+def test_nobody_is_sent_away_without_the_image(fresh: Callable[..., Pair]) -> None:
+    """Where nothing is kept nobody could fetch it later: the preference is not honoured, and the image is given."""
+    two = fresh(storage_url="none")
+    answer = two.post("p", ASYNC)
+    assert (answer.status_code, len(answer.json()["data"])) == (200, 1)
+    assert "preference-applied" not in answer.headers
+    shown = ended(two, answer.headers["x-generation-id"])
+    assert (shown["reply"], shown["error"]["status"]) == (None, 404)

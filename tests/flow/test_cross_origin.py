@@ -136,6 +136,7 @@ def test_a_kept_image_may_be_read_by_anybody(shared: Pair) -> None:
     assert preflight(shared, NOBODY, link.partition(str(shared.gateway.port))[2]).status_code == 204
 
 
+@pytest.mark.full
 def test_an_origin_that_is_taken_away_is_refused(shared: Pair) -> None:
     """Within seconds, for the preflight and for the request; one that is added is taken as soon."""
     passing = "http://localhost:3000"

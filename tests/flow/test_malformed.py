@@ -123,3 +123,10 @@ def test_an_unknown_name_cannot_be_echoed_at_length(shared: Pair) -> None:
     assert answer.status == 400
     assert answer.envelope["msg"].isprintable()
     assert len(answer.envelope["msg"]) < 500
+
+
+@pytest.mark.parametrize("path", ["/generations/%00", "/generations?model=%00", "/tokens/%00", "/v1/models/%00"])
+def test_nothing_is_named_nul(shared: Pair, path: str) -> None:
+    """A NUL in a path or a query finds nothing, and no database is asked for one: PostgreSQL takes none."""
+    answer = shared.gateway.http.get(path, headers={"Authorization": f"Bearer {shared.key}"})
+    assert answer.status_code == 404

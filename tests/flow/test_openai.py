@@ -235,3 +235,11 @@ def test_the_package_for_node(shared: Pair, tmp_path: Path) -> None:
     assert_billed(shared, base64.b64decode(said["edited"]))
     assert MODEL in said["models"]
     assert said["error"] == ["BadRequestError", 400, "quality"]
+
+
+def test_a_key_of_another_request_pays_for_nothing(shared: Pair) -> None:
+    """Whatever `n` says: with a key that another prompt has, no image of the request is begun."""
+    headers = {"Idempotency-Key": "openai-2"}
+    assert raw(shared, headers=headers, prompt="first").status_code == 200
+    with shared.untouched():
+        assert raw(shared, headers=headers, n=3, prompt="second").status_code == 422

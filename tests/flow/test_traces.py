@@ -102,6 +102,7 @@ def test_health_is_in_no_trace(both: Pair, collected: Collector) -> None:
     assert not [span for span in collected.named("edge") if attributes(span)["url.path"] in ("/livez", "/readyz")]
 
 
+@pytest.mark.full
 def test_a_collector_that_is_away_costs_no_request(tmp_path: Path) -> None:
     """Requests are answered as ever, and stopping waits a few seconds at the most for what cannot be sent."""
     with traced(tmp_path, f"http://127.0.0.1:{free_port()}") as both:

@@ -228,6 +228,7 @@ def test_budget_thresholds_are_told_once(both: Pair, endpoint: Receiver) -> None
     assert again == [{"number": 2}]
 
 
+@pytest.mark.full
 def test_nothing_is_lost_when_the_gateway_is_killed(fresh: Callable[..., Pair]) -> None:
     """What could not be delivered yet, and the generation that the crash made unknown, is told after it."""
     port = free_port()

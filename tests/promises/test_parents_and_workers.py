@@ -48,6 +48,7 @@ def test_a_worker_that_leaves_is_not_hurried_by_a_stop(two: Fleet) -> None:
     assert "in a hurry" not in two.gateway.log
 
 
+@pytest.mark.full
 def test_a_replacement_that_cannot_start_changes_nothing(tmp_path: Path, postgres_url: str, redis: Server) -> None:
     """With a faulty catalog SIGHUP leaves the old workers as they are; once it is mended they are replaced."""
     catalog = tmp_path / "catalog.toml"

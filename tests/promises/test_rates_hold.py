@@ -119,6 +119,7 @@ def test_budgets_refuse_in_shadow_too(workers: Team) -> None:
     assert [workers.gateway.post(key, aspect_ratio="1:1").status_code for _ in range(3)] == [200, 402, 402]
 
 
+@pytest.mark.full
 def test_changes_are_in_effect_everywhere_within_seconds(workers: Team) -> None:
     """A changed policy, and disabling, are heeded within five seconds by both workers, to whom the key was known."""
     key = workers.gateway.tenant("changed")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
+
 from gateway.cli.access import administration, change
 from gateway.settings import load
 from gateway.tenants.tokens import revoke_token
@@ -84,6 +86,7 @@ def test_with_redis_a_revocation_is_everywhere_within_a_second(two_workers: Flee
         assert seconds <= WITH_REDIS
 
 
+@pytest.mark.full
 def test_without_redis_a_revocation_is_seen_within_five_seconds(tmp_path: Path) -> None:
     """The process that revokes refuses at once; what another process revokes is seen when it is looked up anew."""
     with pair(tmp_path) as both:

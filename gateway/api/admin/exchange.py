@@ -63,6 +63,8 @@ def text_of(members: Mapping[str, Any], name: str) -> str | None:
     value = members.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{name}: must be text")
+    if value is not None and "\0" in value:  # a lone surrogate comes as one too
+        raise InvalidRequest(f"{name}: must be Unicode text without NUL")
     return value
 
 

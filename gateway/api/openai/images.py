@@ -118,7 +118,12 @@ class OpenAIImages:
             raise InvalidRequest(violation.text, parameter=violation.name) from None
 
     async def _made(self, calls: Sequence[Call], caller: Caller, wanted: Wanted) -> list[Reply | GatewayError]:
-        """Make the images, all at once: each may fail by itself, and one that fails stops no other."""
+        """Make the images, all at once: each may fail by itself, and one that fails stops no other.
+
+        Raises KeyReused before any is begun.
+        """
+        if len(calls) > 1:
+            await self.generator.require_same(calls[0], caller, wanted.asks[0])
         making = (self._one(call, caller, wanted, index) for index, call in enumerate(calls))
         return list(await asyncio.gather(*making))
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.contract import bearer, is_plain_json
+from gateway.contract.headers import retry_after
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,12 @@ def test_exactly_one_header() -> None:
     """None and two are no key: which of two would be meant is not guessed."""
     assert bearer([]) is None
     assert bearer(["KEY", "KEY"]) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 01 Jan 2026 00:00:00 +99999999999999999999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 20],
+)
+def test_a_retry_after_that_is_no_time_is_none(value: str) -> None:
+    """Whatever another server writes there, nothing is raised."""
+    assert retry_after({"retry-after": value, "date": "Mon, 01 Jan 2026 00:00:00 GMT"}) is None
