@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pybase64
-from PIL import Image, UnidentifiedImageError
 
 RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:5", "5:4", "9:16", "16:9", "21:9")
 IMAGE_FIELDS = ("input_image", *(f"input_image_{number}" for number in range(2, 9)))
@@ -190,6 +189,8 @@ def _is_link(value: str) -> bool:
 
 
 def _check_base64(name: str, value: str, forms: str) -> None:
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 -- some megabytes that no gateway is to carry
+
     try:
         decoded = pybase64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as failure:

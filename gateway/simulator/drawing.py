@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-
-from PIL import Image, ImageDraw, ImageFont
+from typing import TYPE_CHECKING
 
 from gateway.simulator.asked import PIXELS_MAX, Asked
+
+if TYPE_CHECKING:  # some megabytes, which only what draws is to carry
+    from PIL import Image, ImageDraw
 
 GEMINI_SIZES = {
     "1:1": (1024, 1024),
@@ -93,6 +95,8 @@ def draw(picture: Recipe) -> bytes:
 
 def paint(picture: Recipe) -> bytes:
     """Draw a picture and encode it."""
+    from PIL import ImageDraw  # noqa: PLC0415 -- as above
+
     chance = random.Random(picture.digest)  # noqa: S311 -- a picture, not a secret
     canvas = _sky(chance, palette := chance.choice(_PALETTES), (picture.width, picture.height))
     pen = ImageDraw.Draw(canvas)
@@ -133,8 +137,10 @@ def _mix(one: Colour, other: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def _sky(chance: random.Random, palette: tuple[Colour, ...], extent: tuple[int, int]) -> Image.Image:
+def _sky(chance: random.Random, palette: tuple[Colour, ...], extent: tuple[int, int]) -> "Image.Image":
     """A few coloured points, stretched: a smooth gradient for the price of one resize."""
+    from PIL import Image  # noqa: PLC0415 -- as above
+
     points = Image.new("RGB", (3, 4))
     for row in range(4):
         for column in range(3):
@@ -142,7 +148,7 @@ def _sky(chance: random.Random, palette: tuple[Colour, ...], extent: tuple[int, 
     return points.resize(extent, Image.Resampling.BICUBIC)
 
 
-def _sun(pen: ImageDraw.ImageDraw, chance: random.Random, colour: Colour, extent: tuple[int, int]) -> None:
+def _sun(pen: "ImageDraw.ImageDraw", chance: random.Random, colour: Colour, extent: tuple[int, int]) -> None:
     width, height = extent
     radius = min(extent) * chance.uniform(0.06, 0.13)
     x, y = width * chance.uniform(0.2, 0.8), height * chance.uniform(0.25, 0.5)
@@ -165,7 +171,9 @@ def _hills(
         yield _mix(_mix(palette[1], palette[0], layer / 3), palette[2], 0.25 - layer * 0.08), outline
 
 
-def _write(pen: ImageDraw.ImageDraw, caption: str, extent: tuple[int, int]) -> None:
+def _write(pen: "ImageDraw.ImageDraw", caption: str, extent: tuple[int, int]) -> None:
+    from PIL import ImageFont  # noqa: PLC0415 -- as above
+
     width, height = extent
     if not caption or min(extent) < 64:  # noqa: PLR2004 -- smaller pictures have no room for words
         return
