@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.errors import render, render_bug
 from gateway.api.pages import Pages, header_of, readable
-from gateway.errors import GatewayError, NotFound, Unavailable
+from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
 from gateway.ids import request_id
 from gateway.trace_context import trace_id_of
 
@@ -87,8 +87,10 @@ class Edge:
 
         No name or id has one, and PostgreSQL takes none.
         """
-        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        if "\0" in scope["path"]:
             return render(NotFound(), scope["path"])
+        if b"%00" in scope["query_string"]:
+            return render(InvalidRequest("Invalid query. Text without NUL is required"), scope["path"])
         if (origin := header_of(scope, b"origin")) is not None:
             try:
                 answer = await self._pages.meet(scope, origin)
