@@ -243,6 +243,9 @@ def test_a_key_is_rotated_and_revoked(admin: Admin) -> None:
         ("GET", "/spend?tenant=nobody", None, (404, "There is no tenant named nobody")),
         ("GET", "/unknown?tenant=nobody", None, (404, "There is no tenant named nobody")),
         ("POST", "/unknown/void", {"tenant": "nobody"}, (404, "There is no tenant named nobody")),
+        ("POST", "/unknown/void", {"tenant": "\0"}, (400, "tenant: must be Unicode text without NUL")),
+        ("POST", "/tenants/team/tokens/revoke", {"user": "\0"}, (400, "user: must be Unicode text without NUL")),
+        ("POST", "/tenants/team/tokens/revoke", {}, (400, "user: is required")),
         (
             "GET",
             "/spend?tennant=a",

@@ -63,7 +63,13 @@ def text_of(members: Mapping[str, Any], name: str) -> str | None:
     value = members.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{name}: must be text")
-    if value is not None and "\0" in value:  # a lone surrogate comes as one too
+    return value
+
+
+def sought(members: Mapping[str, Any], name: str) -> str | None:
+    """Return a member by which something is looked up; None if it is null or not there. Raises InvalidRequest."""
+    value = text_of(members, name)
+    if value is not None and "\0" in value:  # which PostgreSQL does not take; a lone surrogate comes as one too
         raise InvalidRequest(f"{name}: must be Unicode text without NUL")
     return value
 

@@ -16,6 +16,7 @@ from gateway.api.admin.exchange import (
     read_object,
     required,
     resource,
+    sought,
     text_of,
 )
 from gateway.api.query import query_of, read_as
@@ -86,7 +87,7 @@ class UnknownResource:
     async def _decide_all(self, request: Request, bill: Bill | None) -> Response:
         members = await read_object(request)
         only(members, "tenant", "before")
-        tenant, before = text_of(members, "tenant"), self._moment(text_of(members, "before"))
+        tenant, before = sought(members, "tenant"), self._moment(text_of(members, "before"))
         await self.database.read(lambda connection: _require(connection, tenant))
         done = await decide_all(self.database, bill, tenant=tenant, before=before, by=ACTOR)
         return answer({"done": done})

@@ -19,7 +19,7 @@ PAGES = Pages("http://gateway", Origins(open_database("sqlite://")))
 def answer(app: ASGIApp, headers: Sequence[tuple[bytes, bytes]] = (), *bodies: Message) -> list[Message]:
     """Return what is sent when a request comes with these messages."""
     waiting, sent = list(bodies), []
-    scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": list(headers)}
 
     async def receive() -> Message:
         return waiting.pop(0)
