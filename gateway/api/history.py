@@ -1,6 +1,7 @@
 """`GET /generations`: the tenant's own history, newest first."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import partial
 
 import orjson
@@ -67,7 +68,9 @@ class HistoryRoute:
 
     def _end(self, day: str) -> Millis | None:
         """Return when a day is over; None for one that is not over yet."""
-        return None if day >= self.calendar.day(clock.now()) else self.calendar.next_day(self._beginning(day))
+        if day >= self.calendar.day(clock.now()):
+            return None
+        return self._beginning((date.fromisoformat(day) + timedelta(days=1)).isoformat())
 
 
 def _state(text: str | None) -> State | None:

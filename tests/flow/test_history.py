@@ -80,6 +80,7 @@ def test_it_can_be_narrowed(both: Pair) -> None:
     assert [row["state"] for row in page(both, state="unknown")["rows"]] == ["unknown"]
     assert page(both, model="nothing") == {"rows": [], "next": None}
     assert len(page(both, **{"from": "0001-01-01"})["rows"]) == MADE
+    assert page(both, to="0001-01-01")["rows"] == []
     assert page(both, to="2020-12-31") == page(both, **{"from": "9999-12-31"}) == {"rows": [], "next": None}
     assert page(both, **{"from": "2020-01-01", "to": "2020-01-01"})["rows"] == []
 
