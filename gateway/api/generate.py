@@ -131,9 +131,13 @@ class GenerateRoute:
 
 
 def _read(body: bytes, catalog: Catalog, today: date, caller: Caller, own_links: tuple[str, ...]) -> GenerateAsk:
+    return read_ask(body, catalog.rules(today), usable=usable_by(caller, catalog, today), own_links=own_links)
+
+
+def usable_by(caller: Caller, catalog: Catalog, today: date) -> list[str]:
+    """Name the models that a caller may ask for."""
     allowed = caller.policy.models
-    usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
-    return read_ask(body, catalog.rules(today), usable=usable, own_links=own_links)
+    return [name for name in catalog.names(today) if allowed is None or name in allowed]
 
 
 @lru_cache(maxsize=512)  # what is asked again, and answered from the cache, is read once

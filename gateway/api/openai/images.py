@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway import clock
 from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
-from gateway.api.generate import LOGGED_PROMPT, OFF_LOOP, reason
+from gateway.api.generate import LOGGED_PROMPT, OFF_LOOP, reason, usable_by
 from gateway.api.openai.ask import ResponseFormat, Wanted, wanted_of
 from gateway.api.openai.form import is_form, read_form
 from gateway.api.preferences import idempotency_key
@@ -105,8 +105,8 @@ class OpenAIImages:
     async def _wanted(self, request: Request, caller: Caller, read: Read, hold: Hold) -> Wanted:
         cap = caller.policy.max_body_mb
         body = await read_body(request, DEFAULT_CAP_MIB if cap is None else cap, hold)
-        today, catalog, allowed = self.calendar.date(clock.now()), self.catalog.current, caller.policy.models
-        usable = [name for name in catalog.names(today) if allowed is None or name in allowed]
+        today, catalog = self.calendar.date(clock.now()), self.catalog.current
+        usable = usable_by(caller, catalog, today)
 
         def understood() -> Wanted:
             members, images = read(body)
