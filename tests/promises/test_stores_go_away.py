@@ -124,7 +124,7 @@ def test_an_outage_of_the_store_loses_no_image(
         for answer in during:
             content = both.gateway.http.get(answer.link).content
             assert hashlib.sha256(content).hexdigest() in digests, "the caller got the image"
-        assert both.gateway.http.get("/readyz").json()["degraded"] == ["images"]
+        wait_until(lambda: both.gateway.http.get("/readyz").json()["degraded"] == ["images"], "readiness to say so")
         wait_until(lambda: time.monotonic() - stopped >= seconds, "the outage to be over", seconds + 5)
         if killed:
             both.gateway.kill()
