@@ -1,7 +1,7 @@
 """One serving process's life: open, serve, and one of three ends.
 
 1. *Drain* (SIGTERM): readiness turns 503 with the listener still open, new generations get 503, running ones finish
-   (the upstream time-out and 15 s more at most), everything settles.
+   (for upstream's time-out, the keeping of images and 15 s more at most), everything settles.
 2. *Leave* (a worker that is replaced): the listener is closed at once, so that others take new connections; whatever
    comes in on open ones is still done, answered with `Connection: close`.
 3. *Hurry* (a second signal): what still runs is cancelled and becomes `unknown`, durably.
@@ -19,9 +19,12 @@ import structlog
 import uvicorn
 
 from gateway.app import Gateway
+from gateway.flow.keep import KEEP_SECONDS
 from gateway.protocol import Protocol
 
 GRACE_SECONDS = 15.0
+"""For what is beside upstream and the keeping of images: reserving, settling, the last bytes to callers."""
+
 LINGER_SECONDS = 5
 KEEP_ALIVE_SECONDS = 20
 POLL_SECONDS = 0.05
@@ -97,7 +100,7 @@ class Life:
 
     async def _end(self) -> None:
         """Finish what runs, by the deadline."""
-        deadline = time.monotonic() + self._gateway.settings.upstream_timeout + GRACE_SECONDS
+        deadline = time.monotonic() + self._gateway.settings.upstream_timeout + KEEP_SECONDS + GRACE_SECONDS
         self._gateway.streams.closing = True
         if self._leaving:
             await self._empty(deadline)

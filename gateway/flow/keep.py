@@ -17,9 +17,9 @@ from gateway.aside import aside
 from gateway.errors import Unavailable
 from gateway.flow.reply import KeptImage, PassedImage, ReplyImage
 from gateway.images.decode import decode_base64
-from gateway.images.fetch import Fetcher, FetchFailed
+from gateway.images.fetch import Fetcher, FetchFailed, FetchLimits
 from gateway.images.inspect import NotAnImage, inspect
-from gateway.images.spooled import SpooledStore
+from gateway.images.spooled import PATIENCE_SECONDS, SpooledStore
 from gateway.images.store import StoreUnavailable, image_name
 from gateway.metrics import Metrics
 from gateway.spans import Spans
@@ -29,6 +29,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 AT_ONCE = 4
+
+KEEP_SECONDS = FetchLimits().seconds + PATIENCE_SECONDS
+"""How long it may take to keep what upstream answered, up to `AT_ONCE` images: their links are slow, the store too."""
 
 ROOM_SECONDS = 10
 """What callers are told to wait when there is no room for what they ask for: as long as between two tries to store."""

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import httpx
+import pytest
 
+from gateway.life import GRACE_SECONDS
 from gateway.money import MICROS_PER_YUAN
 from tests.flow.wire import request
 from tests.servers.pair import Pair
@@ -47,6 +49,19 @@ def test_a_stopping_gateway_finishes_what_runs(fresh: Callable[..., Pair]) -> No
     assert states(both) == ["settled"] * 3
     assert both.settled() == both.simulator.bill_total() == Decimal("0.12")
     assert both.gateway.held() == 0
+
+
+@pytest.mark.full
+def test_a_stopping_gateway_waits_for_the_images_of_what_runs(fresh: Callable[..., Pair]) -> None:
+    """An answer that comes late, with a link that is slow, is kept, although the upstream time-out has long passed."""
+    both = fresh(upstream_timeout="2")
+    with in_flight(both, 1, f"delay=1 slow-link={GRACE_SECONDS + 5}") as running:
+        both.gateway.send(signal.SIGTERM)
+        assert running[0].result().status_code == 200
+    assert both.gateway.ended() == 0
+    (image,) = both.gateway.rows("SELECT sha256 FROM images")
+    assert image["sha256"] == both.simulator.bill()[0].images[0].sha256
+    assert both.settled() == both.simulator.bill_total()
 
 
 def test_an_idle_gateway_stops_at_once(fresh: Callable[..., Pair]) -> None:

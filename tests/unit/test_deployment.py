@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.flow.keep import KEEP_SECONDS
+from gateway.life import GRACE_SECONDS, LINGER_SECONDS
 from gateway.settings import PREFIX, load
 
 ROOT = Path(__file__).parents[2]
@@ -132,9 +134,12 @@ def test_every_service_is_confined() -> None:
 
 
 def test_stopping_waits_for_what_was_paid() -> None:
-    """The grace is longer than the upstream time-out and the drain's own grace together."""
+    """What is told to give a process to stop covers the drain's deadline and the closing after it."""
+    beyond = KEEP_SECONDS + GRACE_SECONDS + LINGER_SECONDS + 10
+    (told,) = re.findall(r"time-out and (\d+) s at most", " ".join((ROOT / "README.md").read_text().split()))
+    assert int(told) >= beyond
     seconds = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
-    assert seconds >= load({}).upstream_timeout + 15 + 30
+    assert seconds >= load({}).upstream_timeout + beyond
 
 
 def test_the_scrape_finds_the_metrics_port() -> None:
