@@ -25,7 +25,7 @@ from gateway.ledger.erasure import Doomed
 from gateway.ledger.processes import eldest
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience
-from gateway.replies import Flights, Replies
+from gateway.replies import Flights, Named, Replies
 from gateway.tenants.administration import list_tenants
 
 LOOK_SECONDS = 2.0
@@ -48,10 +48,10 @@ class Caches:
 
     async def drop(self, doomed: Sequence[Doomed]) -> bool:
         """Forget the replies of generations; return whether all are gone for certain."""
-        prints: defaultdict[str, set[str]] = defaultdict(set)
+        named: defaultdict[str, list[Named]] = defaultdict(list)
         for one in doomed:
-            prints[one.tenant_id].add(one.fingerprint)
-        for tenant_id, theirs in prints.items():
+            named[one.tenant_id].append((one.fingerprint, one.id))
+        for tenant_id, theirs in named.items():
             if not await self.replies.drop(tenant_id, theirs, Patience()):
                 return False
             if not await self.flights.forget(tenant_id, theirs, Patience()):

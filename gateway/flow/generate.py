@@ -175,7 +175,7 @@ class Generator:
         tenant_id, since = job.caller.tenant_id, job.began
         deadline = since if job.call.asynchronous else since + LONGEST_WAIT
         return await self._parts.flights.lead_or_follow(
-            tenant_id, job.fingerprint, job.call.patience, since=since, deadline=deadline
+            tenant_id, (job.fingerprint, job.id), job.call.patience, since=since, deadline=deadline
         )
 
     async def _followed(self, job: Job, outcome: str) -> Reply:

@@ -9,7 +9,7 @@ process there is. Both only save money: what is paid, and whose it is, stands in
 from gateway.replies.cache import Replies
 from gateway.replies.coverage import CacheMode, covers, lifetime
 from gateway.replies.directives import Decision, Directives, Forward, Hit, OnlyIfCached, decide, read_directives
-from gateway.replies.entry import Entry
+from gateway.replies.entry import Entry, Named
 from gateway.replies.flight import Flights, Followed, Lead, Overdue, Turn
 from gateway.replies.headers import cache_headers, outcome_of
 from gateway.replies.local_cache import LocalReplies
@@ -29,6 +29,7 @@ __all__ = [
     "Lead",
     "LocalFlights",
     "LocalReplies",
+    "Named",
     "OnlyIfCached",
     "Overdue",
     "Replies",

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from gateway.redis_link import Patience
-from gateway.replies.entry import Entry
+from gateway.replies.entry import Entry, Named
 
 DROPPED_SECONDS = 60
-"""For how long nothing is kept in the place of a dropped reply: one that was on its way must not come in after."""
+"""For how long the reply of a dropped generation is not kept: one that was on its way must not come in after."""
 
 
 class Replies(Protocol):
@@ -25,15 +25,15 @@ class Replies(Protocol):
     async def keep(self, tenant_id: str, fingerprint: str, entry: Entry, seconds: int, patience: Patience) -> bool:
         """Store a reply for so many seconds, in place of an earlier one. Return whether it is stored for certain.
 
-        Call it when the reply's images are kept and its generation is settled. For a minute after the fingerprint was
-        dropped, nothing is stored.
+        Call it when the reply's images are kept and its generation is settled. For a minute after that generation was
+        dropped, its reply is not stored.
         """
         ...
 
-    async def drop(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
-        """Forget replies, before what they name is erased. Return whether all are gone for certain; if not, try again.
+    async def drop(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:
+        """Forget the replies of generations, before what they name is erased; a later generation's reply stays.
 
-        The fingerprint of every generation is in its ledger row, so replies can be dropped by generation or tenant.
-        Some hundreds at a time: one patience must do for all.
+        Return whether all are gone for certain; if not, try again. The fingerprint of every generation is in its ledger
+        row. Some hundreds at a time: one patience must do for all.
         """
         ...

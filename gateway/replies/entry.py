@@ -1,10 +1,13 @@
 """A cached reply, and how it is written for Redis."""
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeAlias
 
 from gateway.clock import Millis
 from gateway.money import Micros
+
+Named: TypeAlias = tuple[str, str]
+"""A generation as caches know it: the fingerprint of its ask, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,8 @@ def entry_key(tenant_id: str, fingerprint: str) -> str:
     if "{" in tenant_id or "}" in tenant_id:
         raise ValueError("a tenant id with braces would break the hash tag that keeps a tenant on one node")
     return f"igw:replies:1:{{{tenant_id}}}:{fingerprint}"
+
+
+def dropped_key(key: str, generation_id: str) -> str:
+    """Name what says for a minute that a generation's reply may not be kept in this place."""
+    return f"{key}:dropped:{generation_id}"

@@ -6,9 +6,12 @@ from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from gateway.redis_link import Patience
+from gateway.replies.entry import Named
 
 OUTCOME_SECONDS = 60
 """For how long an outcome is there for those who were waiting for it."""
+FORGOTTEN_SECONDS = 2 * OUTCOME_SECONDS
+"""For how long the outcome of a forgotten generation is not taken: Redis may be told of an end so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Lead:
 
     key: str
     token: str
+    """The id of the generation that is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class Flights(Protocol):
     """
 
     async def lead_or_follow(
-        self, tenant_id: str, fingerprint: str, patience: Patience, *, since: float, deadline: float
+        self, tenant_id: str, generation: Named, patience: Patience, *, since: float, deadline: float
     ) -> Turn:
         """Lead, or wait until the deadline for the outcome of the ask that does. Both times are by `time.monotonic`.
 
+        `generation` is the one that this ask would make; its id is used for no other lead.
         `since` is when this ask began, before it looked for a cached reply: an outcome that came later is its own too,
         so nobody falls between a leader's end and the reply that it keeps. (One that came less than a trip to Redis
         earlier cannot be told from it.) The patience is for the first trip; the wait has its own for each look.
@@ -61,8 +66,11 @@ class Flights(Protocol):
         """
         ...
 
-    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
-        """Forget the outcomes that are still there for those who waited. Return whether all are gone for certain."""
+    async def forget(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:
+        """Forget what generations came to, also if they are yet to be finished; return whether that is certain.
+
+        Whoever still waits for one of them leads in its place: what was erased is given to nobody.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -73,7 +81,7 @@ class Flights(Protocol):
 
 
 def flight_key(tenant_id: str, fingerprint: str) -> str:
-    """Name a flight, and the lease of its leader. 1 is the version of lead.lua, renew.lua and finish.lua.
+    """Name a flight, and the lease of its leader. 1 is the version of the scripts that leases.py calls.
 
     The tenant's id is the hash tag. Raises ValueError if it has braces, which would break the tag.
     """
@@ -82,6 +90,17 @@ def flight_key(tenant_id: str, fingerprint: str) -> str:
     return f"igw:flight:1:{{{tenant_id}}}:{fingerprint}"
 
 
+def lead_of(tenant_id: str, generation: Named) -> Lead:
+    """Name the lead that a generation has, or would have."""
+    fingerprint, generation_id = generation
+    return Lead(flight_key(tenant_id, fingerprint), generation_id)
+
+
 def outcome_key(key: str) -> str:
     """Name the place of a flight's last outcome."""
     return f"{key}:outcome"
+
+
+def forgotten_key(lead: Lead) -> str:
+    """Name what says for a while that the outcome of a generation may not be told."""
+    return f"{lead.key}:forgotten:{lead.token}"

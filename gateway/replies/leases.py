@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
-from gateway.replies.flight import OUTCOME_SECONDS, Lead, outcome_key
+from gateway.replies.flight import FORGOTTEN_SECONDS, OUTCOME_SECONDS, Lead, forgotten_key, outcome_key
 
 CHANNEL = "igw:flight:1"
 """On which the key of a flight is published when its lead has ended."""
@@ -52,13 +52,18 @@ class _End:
 
 
 class Leases:
-    """Speaks to lead.lua, renew.lua and finish.lua. What Redis misses while it is away, it is told within a minute."""
+    """Speaks to lead.lua, renew.lua, finish.lua and forget.lua.
+
+    What Redis misses of an end while it is away, it is told within a minute.
+    """
 
     def __init__(self, link: RedisLink, lease_seconds: float) -> None:
         self._link = link
         self._every = lease_seconds * _RENEWALS
         self._millis = round(lease_seconds * 1000)
-        self._lead, self._renew, self._finish = (_script(name) for name in ("lead.lua", "renew.lua", "finish.lua"))
+        self._lead, self._renew, self._finish, self._forget = map(
+            _script, ("lead.lua", "renew.lua", "finish.lua", "forget.lua")
+        )
         self._held: set[Lead] = set()
         self._untold: dict[Lead, _End] = {}
         self._hurry = asyncio.Event()
@@ -101,6 +106,11 @@ class Leases:
             await self._tell(lead, outcome, patience)
             if self._untold.get(lead) is end:
                 del self._untold[lead]
+
+    async def forget(self, lead: Lead, patience: Patience) -> None:
+        """Let nobody be told what a generation came to, or will have come to. Raises RedisUnavailable."""
+        words: list[Word] = [lead.token, FORGOTTEN_SECONDS * 1000]
+        await self._link.run(self._forget, [outcome_key(lead.key), forgotten_key(lead)], words, patience=patience)
 
     async def keep_renewing(self) -> None:
         """Renew all leases for as long as the process runs."""
@@ -146,7 +156,8 @@ class Leases:
         words: list[Word] = [lead.token, self._millis, _OUTCOME_MILLIS, CHANNEL]
         if outcome is not None:
             words.append(outcome)
-        await self._link.run(self._finish, [lead.key, outcome_key(lead.key)], words, patience=patience)
+        keys = [lead.key, outcome_key(lead.key), forgotten_key(lead)]
+        await self._link.run(self._finish, keys, words, patience=patience)
 
 
 async def _attempt(trips: Iterable[Coroutine[Any, Any, Any]]) -> list[bool]:

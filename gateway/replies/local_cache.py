@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.redis_link import Patience
 from gateway.replies.cache import DROPPED_SECONDS
-from gateway.replies.entry import Entry, entry_key
+from gateway.replies.entry import Entry, Named, dropped_key, entry_key
 
 BYTES_MAX = 64 * 1024 * 1024
 _OVERHEAD = 1024
@@ -17,7 +17,7 @@ _OVERHEAD = 1024
 @dataclass(frozen=True, slots=True)
 class _Place:
     entry: Entry | None
-    """None where a reply was dropped a moment ago."""
+    """None where a generation's reply was dropped a moment ago."""
     until: float
     size: int
 
@@ -43,17 +43,21 @@ class LocalReplies:
     async def keep(self, tenant_id: str, fingerprint: str, entry: Entry, seconds: int, patience: Patience) -> bool:  # noqa: ARG002 -- see Replies
         """See `Replies`."""
         key = entry_key(tenant_id, fingerprint)
-        place = self._living(key)
         size = len(entry.text.encode()) + _OVERHEAD
-        if size > self._bytes_max or (place is not None and place.entry is None):
+        if size > self._bytes_max or self._living(dropped_key(key, entry.generation_id)) is not None:
             return False
         self._put(key, _Place(entry, self._clock() + seconds, size))
         return True
 
-    async def drop(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:  # noqa: ARG002 -- see Replies
+    async def drop(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:  # noqa: ARG002 -- see Replies
         """See `Replies`."""
-        for fingerprint in fingerprints:
-            self._put(entry_key(tenant_id, fingerprint), _Place(None, self._clock() + DROPPED_SECONDS, _OVERHEAD))
+        for fingerprint, generation_id in generations:
+            key = entry_key(tenant_id, fingerprint)
+            place = self._places.get(key)
+            if place is not None and place.entry is not None and place.entry.generation_id == generation_id:
+                self._remove(key)
+            dropped = _Place(None, self._clock() + DROPPED_SECONDS, _OVERHEAD)
+            self._put(dropped_key(key, generation_id), dropped)
         return True
 
     def _living(self, key: str) -> _Place | None:

@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from gateway.ids import new_id
 from gateway.redis_link import Patience
-from gateway.replies.flight import OUTCOME_SECONDS, Followed, Lead, Overdue, Turn, flight_key
+from gateway.replies.entry import Named
+from gateway.replies.flight import OUTCOME_SECONDS, Followed, Lead, Overdue, Turn, lead_of
 
 
 @dataclass(slots=True, eq=False)
 class _Flight:
     lead: Lead
-    waiting: dict[asyncio.Future[Turn], None] = field(default_factory=dict)
-    """In order of arrival."""
+    waiting: dict[asyncio.Future[Turn], Lead] = field(default_factory=dict)
+    """In order of arrival: who waits, and the lead that it would have."""
+    forgotten: bool = False
+    """Whether nobody may be told what the present leader's generation comes to."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
     at: float
+    lead: Lead
     outcome: str = field(repr=False)
 
 
@@ -45,27 +48,27 @@ class LocalFlights:
     async def lead_or_follow(
         self,
         tenant_id: str,
-        fingerprint: str,
+        generation: Named,
         patience: Patience,  # noqa: ARG002 -- see Flights
         *,
         since: float,
         deadline: float,
     ) -> Turn:
         """See `Flights`."""
-        key = flight_key(tenant_id, fingerprint)
-        self._forget()
-        ended = self._ended.get(key)
+        lead = lead_of(tenant_id, generation)
+        self._expire()
+        ended = self._ended.get(lead.key)
         if ended is not None and ended.at >= since:
             return Followed(ended.outcome)
-        flight = self._flying.get(key)
+        flight = self._flying.get(lead.key)
         if flight is None:
-            flight = self._flying[key] = _Flight(_lead(key))
-            return flight.lead
-        return await self._follow(flight, deadline)
+            self._flying[lead.key] = _Flight(lead)
+            return lead
+        return await self._follow(flight, lead, deadline)
 
-    async def _follow(self, flight: _Flight, deadline: float) -> Turn:
+    async def _follow(self, flight: _Flight, lead: Lead, deadline: float) -> Turn:
         turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        flight.waiting[turn] = None
+        flight.waiting[turn] = lead
         taken = False
         try:
             await asyncio.wait([turn], timeout=max(0.0, deadline - self._clock()))
@@ -80,10 +83,15 @@ class LocalFlights:
         """See `Flights`."""
         self.end(lead, outcome)
 
-    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:  # noqa: ARG002 -- see Flights
+    async def forget(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:  # noqa: ARG002 -- see Flights
         """See `Flights`."""
-        for fingerprint in fingerprints:
-            self._ended.pop(flight_key(tenant_id, fingerprint), None)
+        for generation in generations:
+            lead = lead_of(tenant_id, generation)
+            ended, flight = self._ended.get(lead.key), self._flying.get(lead.key)
+            if ended is not None and ended.lead == lead:
+                del self._ended[lead.key]
+            if flight is not None and flight.lead == lead:
+                flight.forgotten = True
         return True
 
     def end(self, lead: Lead, outcome: str | None) -> None:
@@ -91,28 +99,23 @@ class LocalFlights:
         flight = self._flying.get(lead.key)
         if flight is None or flight.lead != lead:
             return
-        if outcome is not None:
+        if outcome is not None and not flight.forgotten:
             self._ended.pop(lead.key, None)
-            self._ended[lead.key] = _Ended(self._clock(), outcome)
+            self._ended[lead.key] = _Ended(self._clock(), lead, outcome)
             for turn in flight.waiting:
                 turn.set_result(Followed(outcome))
             flight.waiting.clear()
         if flight.waiting:
-            flight.lead = _lead(lead.key)
             turn = next(iter(flight.waiting))
-            del flight.waiting[turn]
+            flight.lead, flight.forgotten = flight.waiting.pop(turn), False
             turn.set_result(flight.lead)
         else:
             del self._flying[lead.key]
 
-    def _forget(self) -> None:
+    def _expire(self) -> None:
         expired = self._clock() - OUTCOME_SECONDS
         while self._ended:
-            key, ended = next(iter(self._ended.items()))
-            if ended.at > expired:
+            oldest = next(iter(self._ended.values()))
+            if oldest.at > expired:
                 break
-            del self._ended[key]
-
-
-def _lead(key: str) -> Lead:
-    return Lead(key, new_id("lead"))
+            del self._ended[oldest.lead.key]

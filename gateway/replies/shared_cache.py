@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from gateway.metrics import Metrics
-from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script
+from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
 from gateway.replies.cache import DROPPED_SECONDS
-from gateway.replies.entry import Entry, entry_key
-
-_DROPPED = b""
+from gateway.replies.entry import Entry, Named, dropped_key, entry_key
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +22,10 @@ class SharedReplies:
     def __init__(self, link: RedisLink, metrics: Metrics) -> None:
         self._link = link
         self._fallbacks = metrics.redis_fallbacks.labels("replies")
-        self._keep = Script(files("gateway.replies").joinpath("keep.lua").read_text(encoding="utf-8"))
+        self._keep, self._drop = (
+            Script(files("gateway.replies").joinpath(name).read_text(encoding="utf-8"))
+            for name in ("keep.lua", "drop.lua")
+        )
 
     async def look(self, tenant_id: str, fingerprint: str, patience: Patience) -> Entry | None:
         """See `Replies`."""
@@ -34,7 +35,7 @@ class SharedReplies:
         except RedisUnavailable:
             self._fallbacks.inc()
             return None
-        if written is None or written == _DROPPED:
+        if written is None:
             return None
         try:
             return Entry.read(written)
@@ -45,20 +46,24 @@ class SharedReplies:
     async def keep(self, tenant_id: str, fingerprint: str, entry: Entry, seconds: int, patience: Patience) -> bool:
         """See `Replies`."""
         key = entry_key(tenant_id, fingerprint)
+        keys, words = [key, dropped_key(key, entry.generation_id)], (entry.written(), seconds * 1000)
         try:
-            kept: int = await self._link.run(self._keep, [key], [entry.written(), seconds * 1000], patience=patience)
+            kept: int = await self._link.run(self._keep, keys, words, patience=patience)
         except RedisUnavailable:
             self._fallbacks.inc()
             return False
         return kept == 1
 
-    async def drop(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
+    async def drop(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:
         """See `Replies`."""
-        keys = {entry_key(tenant_id, fingerprint) for fingerprint in fingerprints}
-        drops = (self._link.call("SET", key, _DROPPED, "EX", DROPPED_SECONDS, patience=patience) for key in keys)
         try:
-            await asyncio.gather(*drops)
+            await asyncio.gather(*(self._dropped(tenant_id, *one, patience) for one in generations))
         except RedisUnavailable:
             self._fallbacks.inc()
             return False
         return True
+
+    async def _dropped(self, tenant_id: str, fingerprint: str, generation_id: str, patience: Patience) -> None:
+        key = entry_key(tenant_id, fingerprint)
+        words: list[Word] = [generation_id, DROPPED_SECONDS * 1000]
+        await self._link.run(self._drop, [key, dropped_key(key, generation_id)], words, patience=patience)

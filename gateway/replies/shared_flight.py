@@ -10,7 +10,8 @@ from typing import Self
 
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable
-from gateway.replies.flight import Followed, Lead, Overdue, Turn, flight_key, outcome_key
+from gateway.replies.entry import Named
+from gateway.replies.flight import Followed, Lead, Overdue, Turn, lead_of
 from gateway.replies.leases import CHANNEL, TRIP_SECONDS, Ended, Granted, Held, Leases
 from gateway.replies.local_flight import LocalFlights
 
@@ -64,10 +65,10 @@ class SharedFlights:
                 task.result()
 
     async def lead_or_follow(
-        self, tenant_id: str, fingerprint: str, patience: Patience, *, since: float, deadline: float
+        self, tenant_id: str, generation: Named, patience: Patience, *, since: float, deadline: float
     ) -> Turn:
         """See `Flights`."""
-        here = await self._local.lead_or_follow(tenant_id, fingerprint, patience, since=since, deadline=deadline)
+        here = await self._local.lead_or_follow(tenant_id, generation, patience, since=since, deadline=deadline)
         if not isinstance(here, Lead):
             return here
         turn: Turn = Overdue()
@@ -129,12 +130,13 @@ class SharedFlights:
             self._local.end(lead, outcome)
             await self._leases.end(lead, outcome, patience)
 
-    async def forget(self, tenant_id: str, fingerprints: Iterable[str], patience: Patience) -> bool:
+    async def forget(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:
         """See `Flights`. Another process may remember for a minute what its own followers were told."""
-        keys = {flight_key(tenant_id, fingerprint): fingerprint for fingerprint in fingerprints}
-        await self._local.forget(tenant_id, keys.values(), patience)
+        forgotten = list(generations)
+        await self._local.forget(tenant_id, forgotten, patience)
+        leads = (lead_of(tenant_id, generation) for generation in forgotten)
         try:
-            await asyncio.gather(*(self._link.call("DEL", outcome_key(key), patience=patience) for key in keys))
+            await asyncio.gather(*(self._leases.forget(lead, patience) for lead in leads))
         except RedisUnavailable:
             self._fallbacks.inc()
             return False

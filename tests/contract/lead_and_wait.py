@@ -19,7 +19,9 @@ async def main(url: str, tenant_id: str, fingerprint: str) -> None:
         SharedFlights(link, metrics, lease_seconds=1.5, poll_seconds=0.1) as flights,
     ):
         now = time.monotonic()
-        turn = await flights.lead_or_follow(tenant_id, fingerprint, Patience(5), since=now, deadline=now + 30)
+        turn = await flights.lead_or_follow(
+            tenant_id, (fingerprint, "gen_1"), Patience(5), since=now, deadline=now + 30
+        )
         print(type(turn).__name__, flush=True)
         await asyncio.Event().wait()
 

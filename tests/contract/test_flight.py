@@ -33,17 +33,19 @@ def tell(url: str | None, story: Story) -> None:
     asyncio.run(play())
 
 
-async def ask(flights: Flights, team: str, *, since: float | None = None, seconds: float = LONG) -> Turn:
-    """Ask for the same thing as everybody else."""
-    now = time.monotonic()
+async def ask(
+    flights: Flights, team: str, *, since: float | None = None, seconds: float = LONG, name: str | None = None
+) -> Turn:
+    """Ask for the same thing as everybody else; `name` is the generation's that would come of it."""
+    now, generation = time.monotonic(), (PRINT, fresh_id() if name is None else name)
     return await flights.lead_or_follow(
-        team, PRINT, patience(), since=now if since is None else since, deadline=now + seconds
+        team, generation, patience(), since=now if since is None else since, deadline=now + seconds
     )
 
 
-async def lead(flights: Flights, team: str) -> Lead:
+async def lead(flights: Flights, team: str, name: str | None = None) -> Lead:
     """Ask when nobody else does."""
-    turn = await ask(flights, team)
+    turn = await ask(flights, team, name=name)
     assert isinstance(turn, Lead)
     return turn
 
@@ -244,7 +246,7 @@ def test_tenants_and_fingerprints_fly_apart(url: str | None) -> None:
         team = fresh_id()
         now = time.monotonic()
         turns = [
-            await flights.lead_or_follow(tenant, fingerprint, patience(), since=now, deadline=now + LONG)
+            await flights.lead_or_follow(tenant, (fingerprint, fresh_id()), patience(), since=now, deadline=now + LONG)
             for flights, tenant, fingerprint in (
                 (one, team, PRINT),
                 (other, fresh_id(), PRINT),
@@ -257,15 +259,34 @@ def test_tenants_and_fingerprints_fly_apart(url: str | None) -> None:
 
 
 def test_what_is_forgotten_is_told_to_nobody(url: str | None) -> None:
-    """An outcome that is forgotten is gone: who began before it came leads, and another flight's is still there."""
+    """The outcome of a forgotten generation is gone: who began before it came leads, and another's is still there."""
 
     async def story(one: Flights, _other: Flights) -> None:
         team, neighbour = fresh_id(), fresh_id()
         began = time.monotonic()
         for whose in (team, neighbour):
-            await one.finish(await lead(one, whose), "a picture", patience())
-        assert await one.forget(team, [PRINT], patience())
+            await one.finish(await lead(one, whose, "gen_1"), "a picture", patience())
+        assert await one.forget(team, [(PRINT, "gen_0")], patience())
+        assert await ask(one, team, since=began) == Followed("a picture")
+        assert await one.forget(team, [(PRINT, "gen_1")], patience())
         assert isinstance(await ask(one, team, since=began), Lead)
         assert await ask(one, neighbour, since=began) == Followed("a picture")
+
+    tell(url, story)
+
+
+def test_what_is_forgotten_before_it_is_told(url: str | None) -> None:
+    """A generation that is forgotten between its end and the notice of it: a follower leads, and gets none of it."""
+
+    async def story(one: Flights, other: Flights) -> None:
+        team, began = fresh_id(), time.monotonic()
+        mine = await lead(one, team, "gen_1")
+        follower = await following(other, team)
+        assert await one.forget(team, [(PRINT, "gen_1")], patience())
+        await one.finish(mine, "a picture", patience())
+        theirs = await follower
+        assert isinstance(theirs, Lead)
+        await other.finish(theirs, "another", patience())
+        assert await ask(one, team, since=began) == Followed("another")
 
     tell(url, story)

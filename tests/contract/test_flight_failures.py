@@ -41,7 +41,7 @@ async def ask(flights: Flights, team: str, one: Patience | None = None, seconds:
     """Ask for the same thing as everybody else."""
     now = time.monotonic()
     own = patience() if one is None else one
-    return await flights.lead_or_follow(team, PRINT, own, since=now, deadline=now + seconds)
+    return await flights.lead_or_follow(team, (PRINT, fresh_id()), own, since=now, deadline=now + seconds)
 
 
 async def lead(flights: Flights, team: str) -> Lead:

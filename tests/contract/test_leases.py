@@ -190,16 +190,17 @@ def test_a_slow_trip_hides_no_outcome() -> None:
             async with open_flights(server.url) as one, open_flights(server.url) as other:
                 team, print_ = fresh_id(), "f" * 64
                 since = time.monotonic()
-                mine = await one.lead_or_follow(team, print_, patience(), since=since, deadline=since + 30)
+                long = {"since": since, "deadline": since + 30}
+                mine = await one.lead_or_follow(team, (print_, "gen_1"), patience(), **long)
                 assert isinstance(mine, Lead)
                 # A connection that is open already, so that the trip is as slow as the server and no slower.
-                warm = await other.lead_or_follow(fresh_id(), print_, patience(), since=since, deadline=since + 30)
+                warm = await other.lead_or_follow(fresh_id(), (print_, "gen_2"), patience(), **long)
                 assert isinstance(warm, Lead)
                 since = time.monotonic()
                 await one.finish(mine, "done", patience())
                 with server.stopped():
                     asking = asyncio.create_task(
-                        other.lead_or_follow(team, print_, patience(), since=since, deadline=since + 30)
+                        other.lead_or_follow(team, (print_, "gen_3"), patience(), since=since, deadline=since + 30)
                     )
                     slow_until = time.monotonic() + 0.15
                     await until(lambda: time.monotonic() > slow_until, "the trip to be slow")

@@ -50,7 +50,7 @@ class Worker:
         found = await self.replies.look(team, fingerprint, own)
         if found is not None:
             return "hit"
-        turn = await self.flights.lead_or_follow(team, fingerprint, own, since=since, deadline=since + 30)
+        turn = await self.flights.lead_or_follow(team, (fingerprint, fresh_id()), own, since=since, deadline=since + 30)
         if isinstance(turn, Followed):
             return "collapsed"
         assert isinstance(turn, Lead)

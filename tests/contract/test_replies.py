@@ -78,12 +78,12 @@ def test_life_ends(url: str | None) -> None:
 
 
 def test_dropped_and_not_kept_by_who_was_on_the_way(url: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    """What is dropped is gone, others stay, and a reply of the same fingerprint that was on its way is not stored."""
+    """What is dropped is gone, others stay, and a reply of the same generation that was on its way is not stored."""
 
     async def story(replies: Replies) -> None:
         team, many = fresh_id(), [f"{number:064x}" for number in range(300)]
         await asyncio.gather(*(replies.keep(team, one, ENTRY, 60, patience()) for one in many))
-        assert await replies.drop(team, many[1:], patience())
+        assert await replies.drop(team, [(one, ENTRY.generation_id) for one in many[1:]], patience())
         found = [await replies.look(team, one, patience()) for one in many]
         assert found == [ENTRY] + [None] * 299
         assert not await replies.keep(team, many[7], ENTRY, 60, patience())
@@ -91,6 +91,20 @@ def test_dropped_and_not_kept_by_who_was_on_the_way(url: str | None, caplog: pyt
         assert await replies.keep(team, many[0], ENTRY, 60, patience())
         assert await replies.drop(team, [], patience())
         assert not caplog.records
+
+    tell(url, story)
+
+
+def test_a_later_reply_outlives_the_drop_of_an_earlier(url: str | None) -> None:
+    """Dropping a generation leaves the reply of a later one where it is, and lets one be kept that comes after it."""
+
+    async def story(replies: Replies) -> None:
+        team = fresh_id()
+        for later in (Entry("later", "gen_2", ENTRY.stored_at, 0), Entry("latest", "gen_3", ENTRY.stored_at, 0)):
+            assert await replies.keep(team, PRINT, later, 60, patience())
+            assert await replies.drop(team, [(PRINT, ENTRY.generation_id)], patience())
+            assert await replies.look(team, PRINT, patience()) == later
+            assert not await replies.keep(team, PRINT, ENTRY, 60, patience())
 
     tell(url, story)
 
@@ -114,7 +128,7 @@ def test_processes_share() -> None:
                 team = fresh_id()
                 await one.keep(team, PRINT, ENTRY, 60, patience())
                 assert await other.look(team, PRINT, patience()) == ENTRY
-                await other.drop(team, [PRINT], patience())
+                await other.drop(team, [(PRINT, ENTRY.generation_id)], patience())
                 assert await one.look(team, PRINT, patience()) is None
 
     asyncio.run(play())
@@ -132,7 +146,7 @@ def test_without_redis_a_miss() -> None:
                 server.kill()
                 assert await replies.look(team, PRINT, Patience()) is None
                 assert not await replies.keep(team, PRINT, ENTRY, 60, Patience())
-                assert not await replies.drop(team, [PRINT, "e" * 64], Patience())
+                assert not await replies.drop(team, [(PRINT, "gen_1"), ("e" * 64, "gen_2")], Patience())
                 assert sample(metrics, "gateway_redis_fallbacks_total", part="replies") == 3
 
     asyncio.run(play())

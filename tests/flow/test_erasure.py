@@ -168,6 +168,20 @@ def test_an_erased_generation_is_gone_for_everybody(way: Way) -> None:
     assert way.fleet.gateway.http.get(again.json()["data"][0]["image"]).status_code == 200
 
 
+def test_a_later_generation_of_the_same_outlives_the_erasure(way: Way) -> None:
+    """Erasing a generation neither takes the cached reply of a later one of the same ask nor keeps one from it."""
+    key = way.fleet.gateway.tenant("repetitive")
+    calls = way.fleet.simulator.stats()["calls"]
+    first = way.ask(key, "the same", seed=6)
+    second = way.ask(key, "the same", {"Cache-Control": "no-cache"}, seed=6)
+    assert way.call("DELETE", first.headers["x-generation-id"], key).status_code == 204
+    assert way.ask(key, "the same", seed=6).headers["x-generation-id"] == second.headers["x-generation-id"]
+    assert way.call("DELETE", second.headers["x-generation-id"], key).status_code == 204
+    made = [way.ask(key, "the same", seed=6).headers["x-generation-id"] for _ in range(3)]
+    assert len(set(made)) == 1
+    assert way.fleet.simulator.stats()["calls"] == calls + 3
+
+
 def test_a_running_generation_is_erased_when_it_is_over(way: Way) -> None:
     """While it is reserved 409 says when to ask again; then it goes."""
     key = way.fleet.gateway.tenant("hasty")

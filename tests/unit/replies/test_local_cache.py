@@ -78,7 +78,7 @@ def test_too_large_is_not_kept() -> None:
 
 
 def test_life_and_drop_end_in_time() -> None:
-    """A reply is gone at the end of its life; a dropped place takes a reply again after a minute."""
+    """A reply is gone at the end of its life; a dropped generation's is taken again after a minute."""
 
     async def story(replies: LocalReplies, clock: list[float]) -> None:
         await keep(replies, "short", seconds=10)
@@ -87,7 +87,7 @@ def test_life_and_drop_end_in_time() -> None:
         assert await known(replies, "short", "long") == ["short", "long"]
         clock[0] = 10.0
         assert await known(replies, "short", "long") == ["long"]
-        assert await replies.drop("t", ["long"], Patience())
+        assert await replies.drop("t", [("long", entry(KIB).generation_id)], Patience())
         clock[0] = 10.0 + DROPPED_SECONDS - 0.1
         assert not await keep(replies, "long")
         clock[0] += 0.1

@@ -2,13 +2,14 @@
 
 import asyncio
 
+from gateway.ids import new_id
 from gateway.redis_link import Patience
 from gateway.replies import Followed, Lead, LocalFlights
 from gateway.replies.flight import OUTCOME_SECONDS
 
 
 async def _lead(flights: LocalFlights, name: str, since: float = 0.0) -> Lead:
-    turn = await flights.lead_or_follow("t", name, Patience(), since=since, deadline=since)
+    turn = await flights.lead_or_follow("t", (name, new_id("gen")), Patience(), since=since, deadline=since)
     assert isinstance(turn, Lead)
     return turn
 
@@ -23,10 +24,14 @@ def test_outcomes_are_forgotten() -> None:
             await flights.finish(await _lead(flights, name), "done", Patience())
             clock[0] += 1
         clock[0] = OUTCOME_SECONDS - 0.1
-        assert await flights.lead_or_follow("t", "a", Patience(), since=0, deadline=0) == Followed("done")
+        assert await flights.lead_or_follow("t", ("a", new_id("gen")), Patience(), since=0, deadline=0) == Followed(
+            "done"
+        )
         clock[0] = OUTCOME_SECONDS
         await _lead(flights, "a")
-        assert await flights.lead_or_follow("t", "b", Patience(), since=0, deadline=0) == Followed("done")
+        assert await flights.lead_or_follow("t", ("b", new_id("gen")), Patience(), since=0, deadline=0) == Followed(
+            "done"
+        )
         clock[0] += 1
         await _lead(flights, "b")
         assert not flights._ended
@@ -42,7 +47,9 @@ def test_nothing_is_left_of_a_flight() -> None:
         for outcome in ("done", None):
             mine = await _lead(flights, "a", since=1.0)
             waiting = [
-                asyncio.create_task(flights.lead_or_follow("t", "a", Patience(), since=1.0, deadline=30.0))
+                asyncio.create_task(
+                    flights.lead_or_follow("t", ("a", new_id("gen")), Patience(), since=1.0, deadline=30.0)
+                )
                 for _ in range(3)
             ]
             await asyncio.sleep(0)
