@@ -6,6 +6,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.clock import Millis
 from gateway.database.tables import generations, processes
 from gateway.ledger.announced import announce_unknown
+from gateway.ledger.reserve import lock_tenants
 
 HEARTBEAT_SECONDS = 5.0
 GONE_AFTER_MS = 30_000
@@ -23,15 +24,13 @@ def heartbeat(connection: Connection, process_id: str, moment: Millis, *, alone:
     living = select(processes.c.id).where(processes.c.heartbeat_at >= moment - GONE_AFTER_MS)
     if alone:
         living = living.where(processes.c.id == process_id)
-    # What another process is settling, or giving up, at this moment needs nobody to wait for it.
-    orphans = (
-        select(generations.c.id)
-        .where(generations.c.state == "reserved", generations.c.process_id.not_in(living))
-        .with_for_update(skip_locked=True)
-    )
+    orphaned = (generations.c.state == "reserved") & generations.c.process_id.not_in(living)
+    # Their tenants first, like everybody else: a late settlement has its tenant, and wants what would be given up.
+    whose = connection.scalars(select(generations.c.tenant_id).where(orphaned).distinct()).all()
+    lock_tenants(connection, whose)
     given_up = connection.execute(
         update(generations)
-        .where(generations.c.id.in_(orphans))
+        .where(orphaned, generations.c.tenant_id.in_(whose))
         .values(state="unknown", bill="unknown", failure="its process ended before it settled")
         .returning(generations.c.id, generations.c.tenant_id, generations.c.model, generations.c.announced)
     ).all()
