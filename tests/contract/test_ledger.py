@@ -3,13 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Row, select
 
 from gateway import clock
 from gateway.database.engine import Database
@@ -17,8 +16,6 @@ from gateway.database.tables import images, processes
 from gateway.ledger.journal import JournaledImage
 from gateway.ledger.processes import GONE_AFTER_MS, goodbye, heartbeat
 from gateway.ledger.records import PERIODS, Abandonment, Admitted, Budget, Duplicate, Exhausted, Period, Settlement
-from gateway.ledger.reserve import lock_tenants
-from gateway.ledger.settle import settle
 from gateway.ledger.unknown import decide, list_unknown, settle_overdue
 from tests.books import (
     DAY,
@@ -269,35 +266,6 @@ def test_what_a_gone_process_reserved_becomes_unknown(database_url: str, tmp_pat
             await database.write(lambda sql: goodbye(sql, "prc_new"))
             left = await database.read(lambda sql: set(sql.scalars(select(processes.c.id))))
             assert left == {"prc_gone", "prc_here"}
-
-    asyncio.run(story())
-
-
-def test_who_gives_up_waits_for_a_late_settlement(postgres_url: str, tmp_path: Path) -> None:
-    """Giving up announced generations while one of them is being settled is no deadlock: both are done."""
-
-    async def story() -> None:
-        async with opened(postgres_url) as database:
-            tenant = await database.write(add_tenant)
-            late, lost = (replace(reservation(tenant), announced=True) for _ in range(2))
-            gone = open_ledger(database, tmp_path, process_id="prc_gone")
-            await asyncio.gather(gone.reserve(late), gone.reserve(lost))
-            locked = asyncio.Event()
-
-            def settle_when_others_wait(sql: Connection) -> list[bool]:
-                lock_tenants(sql, [tenant])
-                locked.set()
-                waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_sleep(0.01) IS NOT NULL")
-                while not sql.scalar(waiting):  # for the heartbeat
-                    pass
-                return settle(sql, [settlement(late)])
-
-            settling = asyncio.create_task(database.write(settle_when_others_wait))
-            await locked.wait()
-            given_up = await database.write(lambda sql: heartbeat(sql, "prc_new", MOMENT, alone=False))
-            assert (given_up, await settling) == (1, [True])
-            states = [(await _row(database, one.id)).state for one in (late, lost)]
-            assert states == ["settled", "unknown"]
 
     asyncio.run(story())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from sqlalchemy import Connection, text
 from gateway.ledger.bill import FREE, Bill
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.processes import heartbeat
 from gateway.ledger.records import Abandonment
+from gateway.ledger.reserve import lock_tenants
+from gateway.ledger.settle import settle
 from gateway.ledger.unknown import decide, list_unknown
 from tests.books import (
     MOMENT,
@@ -102,5 +106,34 @@ def test_a_late_answer_is_the_truth(database_url: str, tmp_path: Path, decided: 
             assert not await ledger.settle(late)
             row = await database.read(lambda sql: row_of(sql, asked.id))
             assert (row.state, row.cost, row.reply, row.account) == ("settled", 40, "{}", "1")
+
+    asyncio.run(story())
+
+
+def test_who_gives_up_waits_for_a_late_settlement(postgres_url: str, tmp_path: Path) -> None:
+    """Giving up announced generations while one of them is being settled is no deadlock: both are done."""
+
+    async def story() -> None:
+        async with opened(postgres_url) as database:
+            tenant = await database.write(add_tenant)
+            late, lost = (replace(reservation(tenant), announced=True) for _ in range(2))
+            gone = open_ledger(database, tmp_path, process_id="prc_gone")
+            await asyncio.gather(gone.reserve(late), gone.reserve(lost))
+            locked = asyncio.Event()
+
+            def settle_when_others_wait(sql: Connection) -> list[bool]:
+                lock_tenants(sql, [tenant])
+                locked.set()
+                waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_sleep(0.01) IS NOT NULL")
+                while not sql.scalar(waiting):  # for the heartbeat
+                    pass
+                return settle(sql, [settlement(late)])
+
+            settling = asyncio.create_task(database.write(settle_when_others_wait))
+            await locked.wait()
+            given_up = await database.write(lambda sql: heartbeat(sql, "prc_new", MOMENT, alone=False))
+            assert (given_up, await settling) == (1, [True])
+            states = [(await database.read(partial(row_of, generation=one.id))).state for one in (late, lost)]
+            assert states == ["settled", "unknown"]
 
     asyncio.run(story())
