@@ -9,7 +9,7 @@ found() {
 
 # Each program and the Debian package that has it.
 needed=(
-  redis-server:redis-server initdb:postgresql prometheus:prometheus promtool:prometheus node:nodejs curl:curl chromium:chromium setpriv:util-linux
+  redis-server:redis-server initdb:postgresql prometheus:prometheus promtool:prometheus node:nodejs curl:curl chromium:chromium setpriv:util-linux rclone:rclone
 )
 missing=()
 for pair in "${needed[@]}"; do

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from gateway.data_dir import IMAGES, SPOOL
-from gateway.images.stores import open_store
 from tests.crowd import Answer, Asking, at_once
+from tests.kept import whole
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair, pair
 from tests.servers.process import wait_until
@@ -51,24 +51,6 @@ def on_s3(directory: Path, s3: S3Server, **settings: str) -> Iterator[Pair]:
             yield Pair(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()
-
-
-def stored(s3: S3Server, names: Mapping[str, str]) -> int:
-    """Return how many of these images are in the store with the digest that they ought to have."""
-
-    async def count() -> int:
-        store, good = open_store(f"s3://{s3.bucket}/kept", s3.environ), 0
-        try:
-            for name, sha256 in names.items():
-                image = await store.open(name)
-                assert image is not None, f"{name} is missing"
-                content = b"".join([piece async for piece in image.read()])
-                good += hashlib.sha256(content).hexdigest() == sha256
-        finally:
-            await store.close()
-        return good
-
-    return asyncio.run(count())
 
 
 def kept_rows(both: Pair) -> dict[str, str]:
@@ -140,7 +122,7 @@ def test_an_outage_of_the_store_loses_no_image(
             lambda: not any(path.is_file() for path in spool.rglob("*")), "the spool to be empty", STORED_SECONDS
         )
         took = time.monotonic() - back
-        good = stored(s3, kept_rows(both))
+        good = whole(f"s3://{s3.bucket}/kept", s3.environ, kept_rows(both))
         how = f"{workers} worker(s){', killed -9' if killed else ''}"
         print(
             f"store stopped for {seconds} s during {number} paid calls, {how}: "
