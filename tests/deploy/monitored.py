@@ -14,7 +14,7 @@ from tests.servers.gateway import GENERATE, Gateway, describe
 from tests.servers.process import wait_until
 from tests.servers.prometheus import Prometheus, prometheus
 from tests.servers.redis import Server, redis_server
-from tests.servers.simulator import Simulator, simulator
+from tests.servers.simulator import Simulator, launched
 from tests.servers.workers import SECRET
 
 MODELS = ("flux-2-pro", "flux-2-pro", "flux-1.1-pro", "gemini-2.5-flash-image")
@@ -46,7 +46,7 @@ class Monitored:
 def monitored(directory: Path, *simulator_options: str) -> Iterator[Monitored]:
     """Run it until the block ends. The tenants are there before it starts: its first look finds their budgets."""
     accounts = ("upstream-key-one", "upstream-key-two")
-    with redis_server() as redis, simulator(directory / "upstream", *simulator_options, keys=accounts) as upstream:
+    with redis_server() as redis, launched(directory / "upstream", *simulator_options, keys=accounts) as upstream:
         gateway = describe(
             directory / "gateway",
             upstream=upstream.url,
@@ -61,6 +61,7 @@ def monitored(directory: Path, *simulator_options: str) -> Iterator[Monitored]:
             with prometheus([f"127.0.0.1:{gateway.metrics_port}"]) as watching:
                 gateway.begin()
                 wait_until(lambda: '"event":"serving"' in gateway.log, "all workers to serve")
+                upstream.await_ready()
                 yield Monitored(gateway, upstream, watching, redis, keys)
         finally:
             gateway.end()

@@ -35,8 +35,9 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Run the demo until it says how it is stopped."""
     directory = tmp_path_factory.mktemp("demo")
-    arguments = ["demo", "--data-dir", str(directory / "data"), "--port", str(free_port())]
-    process = Process(arguments, {"COLUMNS": "300"}, directory / "printed.txt")
+    port = free_port()
+    arguments = ["demo", "--data-dir", str(directory / "data"), "--port", str(port)]
+    process = Process(arguments, {"COLUMNS": "300"}, directory / "printed.txt", ready=f"http://127.0.0.1:{port}/readyz")
     process.launch()
     try:
         wait_until(lambda: "Ctrl-C" in process.log or not process.running, "the demo to be ready")

@@ -24,7 +24,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.servers.redis import Server, redis_server
 from tests.servers.seaweedfs import S3Server, seaweedfs
-from tests.servers.simulator import simulator
+from tests.servers.simulator import launched
 from tests.servers.workers import SECRET, rows
 
 CANARY, OTHER_CANARY = "quetzalcoatlus", "archaeopteryx"
@@ -89,7 +89,7 @@ def embedded(directory: Path, *options: str) -> Iterator[Way]:
 def shared(directory: Path, database: str, redis: Server, s3: S3Server) -> Iterator[Way]:
     """Run two workers with PostgreSQL, Redis and S3."""
     named = {"database_url": database, "secret": SECRET, "redis_url": redis.url, "workers": "2"}
-    with simulator(directory / "upstream") as upstream:
+    with launched(directory / "upstream") as upstream:
         serving = describe(
             directory / "gateway",
             upstream=upstream.url,
@@ -99,8 +99,9 @@ def shared(directory: Path, database: str, redis: Server, s3: S3Server) -> Itera
         )
         serving.environment |= s3.environ
         try:
-            assert serving.cli("migrate").returncode == 0
+            serving.migrate()
             serving.begin()
+            upstream.await_ready()
             bucket = S3Store(s3.bucket, prefix=directory.name, config=s3.environ, client_options={"allow_http": True})  # type: ignore[arg-type]  # a TypedDict
             yield Way(Fleet(serving, upstream, serving.tenant("team")), redis, bucket)
         finally:

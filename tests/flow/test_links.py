@@ -13,7 +13,7 @@ import pytest
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair
 from tests.servers.seaweedfs import S3Server, seaweedfs
-from tests.servers.simulator import simulator
+from tests.servers.simulator import launched
 
 IM4 = "Invalid input_image parameter. The URL must be publicly reachable"
 
@@ -28,12 +28,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @contextmanager
 def on_s3(directory: Path, s3: S3Server, **settings: str) -> Iterator[Pair]:
     """Run a pair that keeps images in a folder of the bucket."""
-    with simulator(directory / "upstream") as upstream:
+    with launched(directory / "upstream") as upstream:
         store = f"s3://{s3.bucket}/{directory.name}"
         one = describe(directory / "gateway", upstream=upstream.url, keys=upstream.keys, storage_url=store, **settings)
         one.environment |= s3.environ
         try:
             one.begin()
+            upstream.await_ready()
             yield Pair(one, upstream, one.tenant("team"))
         finally:
             one.end()

@@ -15,7 +15,7 @@ from tests.servers.collector import Collector, attributes, collector
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair
 from tests.servers.process import free_port, wait_until
-from tests.servers.simulator import UPSTREAM_KEY, simulator
+from tests.servers.simulator import UPSTREAM_KEY, launched
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STEPS = ["limits", "limits", "reserve", "upstream", "keep", "settle"]
@@ -24,7 +24,7 @@ STEPS = ["limits", "limits", "reserve", "upstream", "keep", "settle"]
 @contextmanager
 def traced(directory: Path, endpoint: str, **variables: str) -> Iterator[Pair]:
     """Run a pair whose gateway sends its traces there."""
-    with simulator(directory / "upstream") as upstream:
+    with launched(directory / "upstream") as upstream:
         serving = describe(directory / "gateway", upstream=upstream.url, keys=(UPSTREAM_KEY,))
         serving.environment |= {
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
@@ -33,6 +33,7 @@ def traced(directory: Path, endpoint: str, **variables: str) -> Iterator[Pair]:
         }
         try:
             serving.begin()
+            upstream.await_ready()
             yield Pair(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()

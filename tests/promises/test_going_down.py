@@ -15,7 +15,7 @@ from tests.servers.gateway import describe
 from tests.servers.pair import pair
 from tests.servers.process import wait_until
 from tests.servers.redis import Server
-from tests.servers.simulator import simulator
+from tests.servers.simulator import launched
 from tests.servers.workers import SECRET, workers_of
 
 RATE = 20
@@ -64,7 +64,7 @@ def test_a_stop_finishes_what_runs(
 
 def test_a_stop_among_the_first_requests_hurries_nobody(tmp_path: Path, redis: Server) -> None:
     """SIGTERM while workers still start lets the one that serves already finish what it was asked; exit status 0."""
-    with simulator(tmp_path / "upstream") as upstream:
+    with launched(tmp_path / "upstream") as upstream:
         gateway = describe(
             tmp_path / "gateway",
             upstream=upstream.url,
@@ -76,6 +76,7 @@ def test_a_stop_among_the_first_requests_hurries_nobody(tmp_path: Path, redis: S
         key = gateway.tenant("early")
         try:
             gateway.begin()
+            upstream.await_ready()
             with ThreadPoolExecutor(1) as pool:
                 running = pool.submit(gateway.post, key, prompt="[delay=1]")
                 wait_until(lambda: bool(upstream.stats()["open"] == 1), "the call to be upstream")

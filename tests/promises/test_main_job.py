@@ -16,7 +16,7 @@ import pytest
 
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair, pair
-from tests.servers.simulator import simulator
+from tests.servers.simulator import launched
 
 AT_ONCE = 8
 MIX: tuple[tuple[str, int, dict[str, Any]], ...] = (
@@ -50,12 +50,12 @@ class Asked:
 def on_postgresql(directory: Path, url: str) -> Iterator[Pair]:
     """Run a pair whose gateway keeps its books in PostgreSQL, migrated by its own command first."""
     secret = {"database_url": url, "secret": hashlib.sha256(b"a secret of this test").hexdigest()}
-    with simulator(directory / "upstream", "--image", "asked") as upstream:
+    with launched(directory / "upstream", "--image", "asked") as upstream:
         serving = describe(directory / "gateway", upstream=upstream.url, keys=upstream.keys, **secret)
         try:
-            migrated = serving.cli("migrate")
-            assert migrated.returncode == 0, migrated.stderr
+            serving.migrate()
             serving.begin()
+            upstream.await_ready()
             yield Pair(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()

@@ -82,7 +82,7 @@ def everything(directory: Path) -> Iterator[Everything]:
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
         try:
-            assert serving.cli("migrate").returncode == 0
+            serving.migrate()
             repeat_keys(upstream)
             key = serving.tenant("team")
             one = Everything(Pair(serving, upstream, key), Fleet(serving, upstream, key), server, redis, collected)

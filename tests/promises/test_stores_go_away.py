@@ -20,7 +20,7 @@ from tests.servers.pair import Pair, pair
 from tests.servers.process import wait_until
 from tests.servers.redis import Server
 from tests.servers.seaweedfs import S3Server, seaweedfs
-from tests.servers.simulator import simulator
+from tests.servers.simulator import launched
 from tests.servers.workers import SECRET, callers, until
 
 MODELS = ("flux-2-pro", "gemini-2.5-flash-image")
@@ -40,7 +40,7 @@ def s3(tmp_path: Path) -> Iterator[S3Server]:
 @contextmanager
 def on_s3(directory: Path, s3: S3Server, **settings: str) -> Iterator[Pair]:
     """Run a gateway that keeps its images in the store; credentials are the cloud's own variables."""
-    with simulator(directory / "upstream") as upstream:
+    with launched(directory / "upstream") as upstream:
         bucket = f"s3://{s3.bucket}/kept"
         named = {"storage_url": bucket, **settings}
         serving = describe(directory / "gateway", upstream=upstream.url, keys=upstream.keys, **named)
@@ -48,6 +48,7 @@ def on_s3(directory: Path, s3: S3Server, **settings: str) -> Iterator[Pair]:
         try:
             serving.begin()
             wait_until(lambda: '"event":"serving"' in serving.log, "all workers to serve")
+            upstream.await_ready()
             yield Pair(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.money import Micros
 from tests.servers.gateway import Gateway, describe
 from tests.servers.process import wait_until
-from tests.servers.simulator import UPSTREAM_KEY, Simulator, simulator
+from tests.servers.simulator import UPSTREAM_KEY, Simulator, launched
 from tests.servers.workers import SECRET, rows, standing
 
 _PAID = (
@@ -72,14 +72,14 @@ def fleet(
 ) -> Iterator[Fleet]:
     """Run one until the block ends, on an empty PostgreSQL database. `settings` are as for `describe`."""
     shared = {"database_url": database_url, "secret": SECRET}
-    with simulator(directory / "upstream", *simulator_options, keys=keys) as upstream:
+    with launched(directory / "upstream", *simulator_options, keys=keys) as upstream:
         serving = describe(directory / "gateway", upstream=upstream.url, keys=keys, **shared, **settings)
         try:
-            migrated = serving.cli("migrate")
-            assert migrated.returncode == 0, migrated.stderr
+            serving.migrate()
             serving.begin()
             # The first worker answers while the others still start.
             wait_until(lambda: '"event":"serving"' in serving.log, "all workers to serve")
+            upstream.await_ready()
             yield Fleet(serving, upstream, serving.tenant("team"))
         finally:
             serving.end()

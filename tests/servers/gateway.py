@@ -1,5 +1,6 @@
 """`gateway serve` as a process: with settings and a data directory of its own, and eyes for its ledger and metrics."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from prometheus_client.samples import Sample
 
 from gateway.cli.access import administration, in_database
 from gateway.clock import Millis
-from gateway.data_dir import DATABASE
+from gateway.data_dir import DATABASE, database_of
+from gateway.database.migrate import upgrade
 from gateway.settings import load
 from tests.servers.process import PATIENCE_SECONDS, Process, free_port
 
@@ -41,7 +43,7 @@ class Gateway(Process):
             "GATEWAY_METRICS_PORT": str(self.metrics_port),
             **settings,
         }
-        super().__init__(["serve"], given, directory / "gateway.log")
+        super().__init__(["serve"], given, directory / "gateway.log", ready=f"{self.url}/readyz")
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
 
     @property
@@ -54,9 +56,17 @@ class Gateway(Process):
         """The file of its embedded database."""
         return self.data_dir / DATABASE
 
-    def begin(self) -> None:
-        """Start it and wait until it is ready."""
-        self.start(f"{self.url}/readyz")
+    def migrate(self) -> None:
+        """Bring a PostgreSQL to the schema, by what `migrate` calls, but in this process."""
+
+        async def run() -> None:
+            database = database_of(load(self.environment))
+            try:
+                await database.write(upgrade)
+            finally:
+                await database.close()
+
+        asyncio.run(run())
 
     def cli(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command with this gateway's settings, changed by those given."""

@@ -10,7 +10,7 @@ import httpx
 
 from gateway.money import MICROS_PER_YUAN
 from tests.servers.gateway import Gateway, gateway
-from tests.servers.simulator import UPSTREAM_KEY, Simulator, simulator
+from tests.servers.simulator import UPSTREAM_KEY, Simulator, launched
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def pair(
 ) -> Iterator[Pair]:
     """Run both until the block ends. `settings` are the gateway's, named without GATEWAY_, in lower case."""
     with (
-        simulator(directory / "upstream", *simulator_options, keys=keys) as upstream,
+        launched(directory / "upstream", *simulator_options, keys=keys) as upstream,
         gateway(directory / "gateway", upstream=upstream.url, keys=keys, **settings) as serving,
     ):
+        upstream.await_ready()
         yield Pair(serving, upstream, serving.tenant("team"))

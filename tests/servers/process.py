@@ -17,10 +17,14 @@ INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 class Process:
-    """A command with its environment. `start` may be called again after it has ended; the log goes on."""
+    """A command with its environment. It may begin again after it has ended; the log goes on.
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+    `ready` is a URL that answers 200 once the process does what it is for.
+    """
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path, *, ready: str) -> None:
         self.arguments = arguments
+        self._ready = ready
         self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(environment)
         self.log_path = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,11 +45,10 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, ready: str) -> None:
-        """Start it, and wait until the URL `ready` answers 200."""
+    def begin(self) -> None:
+        """Start it and wait until it is ready."""
         self.launch()
-        with httpx.Client(trust_env=False, timeout=5) as client:
-            wait_until(lambda: self._answers(client, ready), f"{self.arguments[0]} to be ready")
+        self.await_ready()
 
     def launch(self) -> None:
         """Start it and wait for nothing."""
@@ -53,6 +56,11 @@ class Process:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", *self.arguments], env=self.environment, stdout=log, stderr=log
             )
+
+    def await_ready(self) -> None:
+        """Wait until it is ready: others may start at the same time."""
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            wait_until(lambda: self._answers(client), f"{self.arguments[0]} to be ready")
 
     def send(self, number: Signals) -> None:
         """Send a signal and wait for nothing."""
@@ -75,11 +83,11 @@ class Process:
             self._process.kill()
             self._process.wait(PATIENCE_SECONDS)
 
-    def _answers(self, client: httpx.Client, url: str) -> bool:
+    def _answers(self, client: httpx.Client) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"{self.arguments[0]} ended at once:\n{self.log[-3000:]}"
         try:
-            return client.get(url).status_code == httpx.codes.OK
+            return client.get(self._ready).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 

@@ -34,6 +34,7 @@ class Simulator(Process):
             ],
             {},
             directory / "simulator.log",
+            ready=f"{self.url}/simulator/stats",
         )
         self._http = httpx.Client(base_url=self.url, trust_env=False, timeout=20)
 
@@ -46,10 +47,6 @@ class Simulator(Process):
     def host(self) -> str:
         """Its host and port."""
         return f"127.0.0.1:{self.port}"
-
-    def begin(self) -> None:
-        """Start it and wait until it serves."""
-        self.start(f"{self.url}/simulator/stats")
 
     def bill(self) -> list[BillLine]:
         """Return what it billed, oldest first."""
@@ -82,10 +79,18 @@ class Simulator(Process):
 @contextmanager
 def simulator(directory: Path, *options: str, keys: tuple[str, ...] = (UPSTREAM_KEY,)) -> Iterator[Simulator]:
     """Run a simulator until the block ends; pictures are tiny, but each has bytes of its own."""
+    with launched(directory, *options, keys=keys) as one:
+        one.await_ready()
+        yield one
+
+
+@contextmanager
+def launched(directory: Path, *options: str, keys: tuple[str, ...] = (UPSTREAM_KEY,)) -> Iterator[Simulator]:
+    """Do the same, but leave it to the block to await that it is ready: a gateway can start meanwhile."""
     directory.mkdir(parents=True, exist_ok=True)
     one = Simulator(directory, keys, ("--image", "tiny", *options))
     try:
-        one.begin()
+        one.launch()
         yield one
     finally:
         one.end()

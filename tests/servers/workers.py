@@ -20,7 +20,7 @@ from gateway.settings import load
 from tests.servers.gateway import GENERATE, Gateway, describe
 from tests.servers.process import wait_until
 from tests.servers.redis import Server, redis_server
-from tests.servers.simulator import Simulator, simulator
+from tests.servers.simulator import Simulator, launched
 
 PRICE = 40_000
 """What each generation is quoted and billed here, in micro-yuan: the quote of the catalog is upstream's own price."""
@@ -183,8 +183,7 @@ def running(directory: Path, upstream: Simulator, **settings: str) -> Iterator[G
     one = describe(directory, upstream=upstream.url, keys=upstream.keys, **named)
     try:
         if "database_url" in settings:
-            migrated = one.cli("migrate")
-            assert migrated.returncode == 0, migrated.stderr
+            one.migrate()
         one.begin()
         # The first worker is ready before the last one.
         wait_until(lambda: '"event":"serving"' in one.log.replace(" ", ""), "all workers to serve")
@@ -198,7 +197,8 @@ def team(directory: Path, **settings: str) -> Iterator[Team]:
     """Run two workers, their Redis and an upstream. `settings` are the gateway's, named as in `describe`."""
     with (
         redis_server() as redis,
-        simulator(directory / "upstream", "--image", "none") as upstream,
+        launched(directory / "upstream", "--image", "none") as upstream,
         running(directory / "gateway", upstream, workers="2", redis_url=redis.url, **settings) as serving,
     ):
+        upstream.await_ready()
         yield Team(serving, upstream, redis)
