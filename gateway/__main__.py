@@ -1,6 +1,19 @@
 """`gateway`, also `python -m gateway`."""
 
-from gateway.cli import main
+import gc
+
+
+def main() -> None:
+    """Run a command.
+
+    Importing makes a quarter of a million objects and no garbage; looking for it took a sixth of the time to start.
+    """
+    gc.disable()
+    from gateway.cli import main as run  # noqa: PLC0415 -- as said above
+
+    gc.enable()
+    run()
+
 
 if __name__ == "__main__":
     main()
