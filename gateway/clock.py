@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -32,7 +33,7 @@ class Calendar:
 
     def date(self, moment: Millis) -> date:
         """Return the local day as a date."""
-        return datetime.fromtimestamp(moment / 1000, self.zone).date()
+        return _date(self.zone, moment // 60_000)
 
     def next_day(self, moment: Millis) -> Millis:
         """Return when the local day after this moment's begins."""
@@ -48,3 +49,9 @@ class Calendar:
 
     def _midnight(self, date: datetime) -> Millis:
         return int(date.replace(tzinfo=self.zone).timestamp() * 1000)
+
+
+@lru_cache(maxsize=64)  # every request asks several times for that of now
+def _date(zone: ZoneInfo, minute: int) -> date:
+    """Return the local day of a minute since 1970: since 1972 days begin on the full minute everywhere."""
+    return datetime.fromtimestamp(minute * 60, zone).date()

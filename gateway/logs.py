@@ -70,7 +70,6 @@ def configure(level: str, log_format: LogFormat, secrets: Iterable[str] = ()) ->
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
     ]
     stream = Lossy(sys.stderr.fileno(), "wb", closefd=False)
     redaction = Redaction(secrets)

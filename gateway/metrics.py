@@ -6,8 +6,8 @@ catalog's; whatever else is asked for is `none`.
 """
 
 import math
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -42,6 +42,11 @@ class TenantLabels:
         return tenant if tenant in self._named else "other"
 
 
+def _remembered(counter: Counter) -> Callable[..., Counter]:
+    """Return its `labels`, which takes a lock and makes texts anew each time, with a memory."""
+    return lru_cache(maxsize=4096)(counter.labels)
+
+
 class Metrics:
     """The instruments, built once by the composition root and handed to the parts."""
 
@@ -49,31 +54,33 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the package leaves it untyped
         self.registry = registry
         self.tenants = TenantLabels()
-        self.requests = Counter(
+        requests = Counter(
             "gateway_requests_total",
             "Requests for an image by outcome.",
             ("tenant", "model", "outcome"),
             registry=registry,
         )
-        self._requests: dict[tuple[str, str, str], Counter] = {}
+        self._requests = _remembered(requests)
         self.images = Counter(
             "gateway_images_total",
             "Images by outcome: generated (and given to the caller) or failed.",
             ("tenant", "model", "provider", "outcome"),
             registry=registry,
         )
-        self._cost = Counter(
+        cost = Counter(
             "gateway_cost_yuan_total",
             "What settled generations cost, from the same bill as the ledger.",
             ("tenant", "model", "provider"),
             registry=registry,
         )
-        self._cost_saved = Counter(
+        self._cost = _remembered(cost)
+        cost_saved = Counter(
             "gateway_cost_saved_yuan_total",
             "What replies from the cache or a shared generation would have cost.",
             ("tenant", "model"),
             registry=registry,
         )
+        self._cost_saved = _remembered(cost_saved)
         self.request_seconds = Histogram(
             "gateway_request_seconds",
             "Generations, from the last byte of the request to the reply.",
@@ -195,19 +202,15 @@ class Metrics:
 
     def count_request(self, tenant: str | None, model: str | None, outcome: str) -> None:
         """Count a request for an image; a caller or a model that is not known is `none`."""
-        labels = (self.tenants.of(tenant), "none" if model is None else model, outcome)
-        child = self._requests.get(labels)
-        if child is None:
-            child = self._requests[labels] = self.requests.labels(*labels)
-        child.inc()
+        self._requests(self.tenants.of(tenant), "none" if model is None else model, outcome).inc()
 
     def add_cost(self, tenant: str, model: str, provider: str, micros: int) -> None:
         """Count a bill, given in micro-yuan."""
-        self._cost.labels(self.tenants.of(tenant), model, provider).inc(micros / _MICROS_PER_YUAN)
+        self._cost(self.tenants.of(tenant), model, provider).inc(micros / _MICROS_PER_YUAN)
 
     def add_cost_saved(self, tenant: str, model: str, micros: int) -> None:
         """Count what a repeat did not cost, given in micro-yuan."""
-        self._cost_saved.labels(self.tenants.of(tenant), model).inc(micros / _MICROS_PER_YUAN)
+        self._cost_saved(self.tenants.of(tenant), model).inc(micros / _MICROS_PER_YUAN)
 
     def set_budget(self, tenant: str, window: str, *, limit: int | None, spent: int, held: int) -> None:
         """Show a budget as the ledger has it, given in micro-yuan; without a limit (any more) it is infinite."""

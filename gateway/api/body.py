@@ -29,18 +29,21 @@ async def read_body(request: Request, cap_mib: float = DEFAULT_CAP_MIB, hold: Ho
         raise _too_large(cap_mib)
     if declared is not None and hold is not None:
         await hold.grow(int(declared))
-    whole = request.scope.get("state", {}).get("whole", False)  # it is all here: there is nothing to set a deadline for
+    if request.scope.get("state", {}).get("whole", False):  # it is all here: there is nothing to set a deadline for
+        return await _receive(request, cap, cap_mib, hold)
     try:
-        async with asyncio.timeout(None if whole else SECONDS) as deadline:
+        async with asyncio.timeout(SECONDS) as deadline:
             return await _receive(request, cap, cap_mib, hold, deadline)
     except TimeoutError:
         raise BodyTimeout from None
 
 
-async def _receive(request: Request, cap: int, cap_mib: float, hold: Hold | None, deadline: asyncio.Timeout) -> bytes:
+async def _receive(
+    request: Request, cap: int, cap_mib: float, hold: Hold | None, deadline: asyncio.Timeout | None = None
+) -> bytes:
     """Put the pieces together; each moves the deadline, so that a large body earns its time by coming in."""
     body = io.BytesIO()  # gives its buffer away without a copy; joining pieces would hold the body twice
-    first = deadline.when()
+    begun = asyncio.get_running_loop().time()
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
@@ -53,8 +56,8 @@ async def _receive(request: Request, cap: int, cap_mib: float, hold: Hold | None
             await hold.grow(size)
         if not message.get("more_body", False):
             return body.getvalue()
-        if first is not None:
-            deadline.reschedule(first + SECONDS_A_MIB * size / MIB)
+        if deadline is not None:
+            deadline.reschedule(begun + SECONDS + SECONDS_A_MIB * size / MIB)
 
 
 def _too_large(cap_mib: float) -> BodyTooLarge:

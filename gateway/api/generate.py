@@ -13,7 +13,7 @@ from gateway import clock
 from gateway.api.body import DEFAULT_CAP_MIB, read_body
 from gateway.api.edge import Seen
 from gateway.api.errors import render
-from gateway.api.preferences import idempotency_key, image_format, responds_async, wait_seconds
+from gateway.api.preferences import idempotency_key, image_format, preferences
 from gateway.api.render import Renderer
 from gateway.api.room import BodyRoom, Hold
 from gateway.api.who import Who
@@ -88,7 +88,7 @@ class GenerateRoute:
     async def _generate(self, request: Request, seen: Seen) -> Response:
         caller = await self.who.calls(request, tokens=True)
         call, wanted = _call(request, seen["request_id"]), image_format(request, caller.policy.image_format)
-        async with self.room.hold() as hold:
+        with self.room.hold() as hold:
             call.room = hold
             ask = await self._ask(request, caller, hold)
             model = self.catalog.current.find(ask.model)
@@ -151,12 +151,12 @@ def _call(request: Request, request_id: str) -> Call:
         raise UnsupportedMediaType("Invalid Content-Encoding header. Compressed bodies are not supported")
     if not is_plain_json(request.headers.get("content-type"), None):
         raise UnsupportedMediaType
-    wait = wait_seconds(request)
+    asynchronous, wait = preferences(request)
     return Call(
         request_id,
         idempotency_key(request),
-        0.0 if wait is None else wait,
-        asynchronous=responds_async(request),
+        wait,
+        asynchronous=asynchronous,
         directives=read_directives(request.headers.getlist("cache-control")),
     )
 

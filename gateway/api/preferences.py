@@ -22,22 +22,20 @@ def idempotency_key(request: Request) -> str | None:
     return match[1] if match[1] is not None else match[2]
 
 
-def wait_seconds(request: Request) -> float | None:
-    """Return N of `Prefer: wait=N` (RFC 7240, 4.3); a preference that is not understood is no error."""
+def preferences(request: Request) -> tuple[bool, float]:
+    """Return whether `Prefer: respond-async` is there, and the seconds of `Prefer: wait=N`, 0 without.
+
+    The first of several counts; a preference that is not understood is no error (RFC 7240, 2, 4.1 and 4.3).
+    """
+    asynchronous, wait = False, None
     for value in request.headers.getlist("prefer"):
         for preference in value.split(","):
-            if (match := _WAIT.fullmatch(preference.strip(" \t"))) is not None:
-                return float(match[1])
-    return None
-
-
-def responds_async(request: Request) -> bool:
-    """Whether `Prefer: respond-async` is there (RFC 7240, 4.1)."""
-    return any(
-        preference.strip(" \t").lower() == "respond-async"
-        for value in request.headers.getlist("prefer")
-        for preference in value.split(",")
-    )
+            word = preference.strip(" \t")
+            if word.lower() == "respond-async":
+                asynchronous = True
+            elif wait is None and (match := _WAIT.fullmatch(word)) is not None:
+                wait = float(match[1])
+    return asynchronous, 0.0 if wait is None else wait
 
 
 def image_format(request: Request, otherwise: ImageFormat) -> ImageFormat:

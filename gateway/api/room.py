@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from gateway.errors import Unavailable
 
@@ -18,13 +17,21 @@ RETRY_SECONDS = (3, 8)
 
 
 class Hold:
-    """What one request holds of the room."""
+    """What one request holds of the room: nothing yet; what it holds at the end of its block is given back."""
 
     __slots__ = ("_room", "size")
 
     def __init__(self, room: "BodyRoom") -> None:
         self._room = room
         self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._room.give(self.size)
 
     async def grow(self, size: int) -> None:
         """Hold so many bytes in all. Waits for room at most 5 seconds, then raises Unavailable."""
@@ -45,14 +52,9 @@ class BodyRoom:
         self._free = capacity
         self._freed = asyncio.Event()
 
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[Hold]:
-        """Hold nothing yet; what is held by then is given back at the end."""
-        hold = Hold(self)
-        try:
-            yield hold
-        finally:
-            self.give(hold.size)
+    def hold(self) -> Hold:
+        """Return what a request shall hold: `with room.hold() as hold`."""
+        return Hold(self)
 
     async def take(self, size: int) -> None:
         """Take so many bytes; see `Hold.grow`."""

@@ -6,8 +6,7 @@ A crash loses a second of counts, never money. Several processes add to the same
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import structlog
 from sqlalchemy import Connection
@@ -25,8 +24,7 @@ Way: TypeAlias = Literal["hits", "collapsed", "replayed"]
 """Why a reply cost nothing: the cache, another request's generation, a repeated idempotency key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(NamedTuple):
     """Whose reply it was: the key of a row. `end_user` is empty where none was named."""
 
     day: str
@@ -53,10 +51,7 @@ _ADD = Many(_adding(postgresql.insert(savings)), (*_OF, *_FIGURES), sqlite=_addi
 
 def add(connection: Connection, counts: Counts) -> None:
     """Add to the rows, in one order everywhere, so that no two processes wait for each other."""
-    rows = [
-        asdict(whose) | {name: figures.get(name, 0) for name in _FIGURES}
-        for whose, figures in sorted(counts.items(), key=lambda one: astuple(one[0]))
-    ]
+    rows = [whose._asdict() | {name: counts[whose].get(name, 0) for name in _FIGURES} for whose in sorted(counts)]
     _ADD.run(connection, rows)
 
 
@@ -71,7 +66,9 @@ class Savings:
 
     def count(self, whose: Whose, way: Way, saved: Micros = 0) -> None:
         """Count a reply that cost nothing, and what it would have cost."""
-        self._counts[whose].update({way: 1, "saved": saved})
+        figures = self._counts[whose]
+        figures[way] += 1
+        figures["saved"] += saved
 
     async def run(self) -> None:
         """Flush every FLUSH_SECONDS until cancelled. With SQL away, counts are kept until it is back."""

@@ -1,7 +1,7 @@
 """What a request's Cache-Control asks of the cache, and what follows from it: pure (RFC 9111, section 5.2.1)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -35,6 +35,9 @@ class Directives:
         return self.no_cache or self.no_store
 
 
+_NONE = Directives()
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """The stored reply is the answer. Its age and what is left of its life, in seconds."""
@@ -58,12 +61,14 @@ class OnlyIfCached:
 Decision: TypeAlias = Hit | Forward | OnlyIfCached
 
 
-def read_directives(values: Iterable[str]) -> Directives:
+def read_directives(values: Sequence[str]) -> Directives:
     """Read the Cache-Control fields of a request, one text for each.
 
     Nothing is refused: a directive that is unknown, or whose number is none, says nothing. Of a directive that is
     given twice the stricter counts.
     """
+    if not values:
+        return _NONE
     words: set[str] = set()
     seconds: dict[str, list[int]] = {}
     for name, argument in _directives(values):

@@ -48,15 +48,22 @@ class Pepper:
     def __init__(self, gateway_secrets: Sequence[bytes]) -> None:
         if not gateway_secrets or not all(gateway_secrets):
             raise ValueError("keys need a secret, and none may be empty")
-        self._peppers = [hmac.digest(secret, b"key-digest", "sha256") for secret in gateway_secrets]
+        derived = (hmac.digest(secret, b"key-digest", "sha256") for secret in gateway_secrets)
+        self._peppers = [hmac.new(pepper, digestmod="sha256") for pepper in derived]  # half the work of a digest
 
     def digest(self, key: str) -> str:
         """Return the digest that a new key is stored by."""
-        return hmac.digest(self._peppers[0], key.encode(), "sha256").hex()
+        return _digest(self._peppers[0], key)
 
     def digests(self, key: str) -> list[str]:
         """Return every digest that a key may be stored by while secrets are being rotated."""
-        return [hmac.digest(pepper, key.encode(), "sha256").hex() for pepper in self._peppers]
+        return [_digest(pepper, key) for pepper in self._peppers]
+
+
+def _digest(pepper: hmac.HMAC, key: str) -> str:
+    digest = pepper.copy()
+    digest.update(key.encode())
+    return digest.hexdigest()
 
 
 def _make(prefix: str) -> str:

@@ -144,7 +144,7 @@ def test_what_was_saved_stands_beside_what_was_spent(database_url: str) -> None:
             team = Whose(DAY, await one.tenant("team"), "flux-2-pro", "Black Forest Labs", "key_1")
             counts = {
                 team: {"hits": 2, "replayed": 1, "saved": 80_000},
-                replace(team, day=NEXT, end_user="ann"): {"collapsed": 3, "saved": 120_000},
+                team._replace(day=NEXT, end_user="ann"): {"collapsed": 3, "saved": 120_000},
             }
             await one.database.write(lambda sql: savings.add(sql, counts))
             ways = ("settled", "hits", "collapsed", "replayed", "saved_yuan")

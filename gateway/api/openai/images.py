@@ -78,7 +78,7 @@ class OpenAIImages:
         try:
             caller = await self.who.calls(request, tokens=True)
             read = reader(request)
-            async with self.room.hold() as hold:
+            with self.room.hold() as hold:
                 wanted = await self._wanted(request, caller, read, hold)
                 model = self.catalog.current.find(wanted.asks[0].model)
                 seen["model"] = None if model is None else model.name

@@ -18,7 +18,7 @@ def test_a_body_waits_until_there_is_room() -> None:
         room, order, first_in = BodyRoom(10 * MIB), [], asyncio.Event()
 
         async def first() -> None:
-            async with room.hold() as hold:
+            with room.hold() as hold:
                 await hold.grow(8 * MIB)
                 first_in.set()
                 await asyncio.sleep(0)
@@ -26,7 +26,7 @@ def test_a_body_waits_until_there_is_room() -> None:
 
         async def second() -> None:
             await first_in.wait()
-            async with room.hold() as hold:
+            with room.hold() as hold:
                 await hold.grow(8 * MIB)
                 order.append("second")
 
@@ -42,13 +42,12 @@ def test_a_body_without_room_is_told_when_to_come_again(monkeypatch: pytest.Monk
 
     async def story() -> None:
         room = BodyRoom(10 * MIB)
-        async with room.hold() as hold:
+        with room.hold() as hold:
             await hold.grow(10 * MIB)
-            with pytest.raises(Unavailable) as refused:
-                async with room.hold() as other:
-                    await other.grow(MIB)
+            with pytest.raises(Unavailable) as refused, room.hold() as other:
+                await other.grow(MIB)
             assert refused.value.retry_after is not None
-        async with room.hold() as hold:
+        with room.hold() as hold:
             await hold.grow(10 * MIB)
 
     asyncio.run(story())
@@ -59,7 +58,7 @@ def test_small_bodies_are_not_counted() -> None:
 
     async def story() -> None:
         room = BodyRoom(MIB)
-        async with room.hold() as hold, room.hold() as small:
+        with room.hold() as hold, room.hold() as small:
             await hold.grow(MIB)
             await small.grow(UNCOUNTED_BYTES)
 
@@ -71,7 +70,7 @@ def test_a_growing_body_counts_once() -> None:
 
     async def story() -> None:
         room = BodyRoom(10 * MIB)
-        async with room.hold() as hold:
+        with room.hold() as hold:
             for size in range(1, 11):
                 await hold.grow(size * MIB)
             assert hold.size == 10 * MIB
@@ -85,10 +84,10 @@ def test_what_is_answered_before_its_end_holds_on() -> None:
     async def story() -> None:
         room, end = BodyRoom(10 * MIB), asyncio.Event()
         work = asyncio.create_task(end.wait())
-        async with room.hold() as hold:
+        with room.hold() as hold:
             await hold.grow(8 * MIB)
             hold.until(work)
-        async with room.hold() as another:
+        with room.hold() as another:
             waiting = asyncio.create_task(another.grow(8 * MIB))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
