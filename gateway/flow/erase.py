@@ -31,7 +31,7 @@ from gateway.tenants.administration import list_tenants
 LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 AWAY_SECONDS = 30.0
-"""After a store failed, for how long it is not asked again."""
+"""After the image store failed, for how long it is not asked again."""
 DELETES_AT_ONCE = 8
 
 _DAY: Millis = 24 * 3600 * 1000
@@ -90,6 +90,13 @@ class Eraser:
         if not await self.caches.drop(doomed):
             self._log.warning("erasure waits", reason="Redis is away, so cached replies cannot be dropped")
             return 0
+        return await self.finish(doomed)
+
+    async def finish(self, doomed: Sequence[Doomed]) -> int:
+        """Erase what is left of generations whose cached replies are dropped; return how many are done.
+
+        Raises LedgerUnavailable.
+        """
         gone = await self._without_bytes(self._dropped_by_all(doomed))
         if not gone:
             return 0
@@ -167,14 +174,18 @@ class Sweeper:
         self.metrics.erasures_waiting.set(left)
 
     async def _carry_out(self) -> int:
+        """Erase what waits; return how many are done.
+
+        Replies are dropped at every look: a Redis that comes back with them in it must not give them to anybody.
+        """
         done = 0
-        while time.monotonic() >= self._away_until:
-            doomed = await self.eraser.database.read(erasure.waiting)
-            gone = await self.eraser.carry_out(doomed)
+        while doomed := await self.eraser.database.read(erasure.waiting):
+            if not await self.eraser.caches.drop(doomed) or time.monotonic() < self._away_until:
+                break
+            gone = await self.eraser.finish(doomed)
             done += gone
             if gone < len(doomed):
                 self._away_until = time.monotonic() + AWAY_SECONDS
-            elif len(doomed) < erasure.AT_ONCE:
                 break
         return done
 
