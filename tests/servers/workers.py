@@ -15,7 +15,8 @@ import aiohttp
 import orjson
 from sqlalchemy import text
 
-from gateway.cli.access import administration, in_database, with_database
+from gateway.cli.access import administration, in_database
+from gateway.data_dir import database_of
 from gateway.settings import load
 from tests.servers.gateway import GENERATE, Gateway, describe
 from tests.servers.process import wait_until
@@ -147,15 +148,18 @@ def change(gateway: Gateway, tenant: str, *, disabled: bool | None = None, **pol
 
 
 def rows(gateway: Gateway, query: str) -> list[dict[str, Any]]:
-    """Read the database of a gateway, whichever it is."""
+    """Read the database of a gateway, whichever it is, and whatever version made its schema."""
 
-    async def read(database: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await database.read(
-            lambda connection: [dict(row._mapping) for row in connection.execute(text(query))]
-        )
-        return found
+    async def read() -> list[dict[str, Any]]:
+        database = database_of(load(gateway.environment))
+        try:
+            return await database.read(
+                lambda connection: [dict(row._mapping) for row in connection.execute(text(query))]
+            )
+        finally:
+            await database.close()
 
-    return with_database(read, load(gateway.environment))
+    return asyncio.run(read())
 
 
 def standing(gateway: Gateway, tenant: str) -> dict[str, tuple[int, int]]:
