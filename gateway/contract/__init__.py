@@ -21,7 +21,7 @@ from gateway.contract.headers import bearer, is_plain_json, retry_after
 from gateway.contract.numbers import read_integer
 from gateway.contract.picture import Header, MediaType, read_header
 from gateway.contract.read import ASPECT_RATIOS, OUTPUT_FORMATS, SAFETY_TOLERANCES, SEEDS, ask_of, read_ask
-from gateway.contract.references import MAX_REFERENCE_BYTES, MAX_REFERENCE_PIXELS, read_reference
+from gateway.contract.references import MAX_REFERENCE_BYTES, reference_of, too_large
 from gateway.contract.violation import Violation, echo, parameter
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "FIELDS",
     "MAX_REFERENCES",
     "MAX_REFERENCE_BYTES",
-    "MAX_REFERENCE_PIXELS",
     "OPTIONS",
     "OUTPUT_FORMATS",
     "REFERENCE_FIELDS",
@@ -57,6 +56,7 @@ __all__ = [
     "read_host",
     "read_integer",
     "read_members",
-    "read_reference",
+    "reference_of",
     "retry_after",
+    "too_large",
 ]

@@ -34,7 +34,7 @@ def read_reference(name: str, value: object, own_links: tuple[str, ...]) -> Refe
     A link of this gateway begins with one of `own_links`, up to and including a slash. Raises Violation.
     """
     if isinstance(value, bytes):  # which no JSON gives: a file that came as one
-        return _described(name, pybase64.b64encode(value).decode(), value)
+        return reference_of(name, value)
     if not isinstance(value, str) or not value:
         raise _unreadable(name)
     scheme = _SCHEME.match(value)
@@ -49,18 +49,23 @@ def read_reference(name: str, value: object, own_links: tuple[str, ...]) -> Refe
             raise _unreadable(name)
 
 
+def reference_of(name: str, file: bytes) -> ReferenceBytes:
+    """Read the file of a reference image for the field `name`. Raises Violation."""
+    return _described(name, pybase64.b64encode(file).decode(), file)
+
+
 def _read_base64(name: str, text: str) -> ReferenceBytes:
     return _described(name, *_decode(name, text))
 
 
 def _described(name: str, text: str, file: bytes) -> ReferenceBytes:
     if len(file) > MAX_REFERENCE_BYTES:
-        raise _too_large(name)
+        raise too_large(name)
     header = read_header(file)
     if header is None:
         raise violation.parameter(name, "Supported formats: jpeg, png, webp")
     if header.width * header.height > MAX_REFERENCE_PIXELS:
-        raise _too_large(name)
+        raise too_large(name)
     return ReferenceBytes(
         base64=text,
         sha256=sha256(file).hexdigest(),
@@ -80,7 +85,7 @@ def _decode(name: str, text: str) -> tuple[str, bytes]:
         # Perhaps it is only wrapped into lines: few are, so the usual text is not searched for white space first.
         text = b"".join(text.encode().split()).decode()
         if len(text) > _MAX_BASE64_CHARACTERS:
-            raise _too_large(name)
+            raise too_large(name)
         file = _strictly(text)
     if not file:
         raise _unreadable(name)
@@ -133,5 +138,6 @@ def _unreadable(name: str) -> Violation:
     return violation.parameter(name, "Supported forms: Base64-encoded image, http or https image URL")
 
 
-def _too_large(name: str) -> Violation:
+def too_large(name: str) -> Violation:
+    """Refuse a reference image that is larger than documented."""
     return violation.parameter(name, "Maximum size: 20MB or 20MP")

@@ -1,23 +1,20 @@
 """Links of this gateway as reference images: replaced by the bytes they name, since upstream cannot reach them."""
 
-import hashlib
-
-import pybase64
-
 from gateway import clock
 from gateway.aside import aside
 from gateway.contract import (
     MAX_REFERENCE_BYTES,
-    MAX_REFERENCE_PIXELS,
     REFERENCE_FIELDS,
     GenerateAsk,
     ReferenceBytes,
     ReferenceLink,
+    Violation,
+    reference_of,
+    too_large,
 )
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.flow.call import Room
 from gateway.images.given import GivenLinks
-from gateway.images.inspect import inspect
 from gateway.images.spooled import on_its_way
 from gateway.images.store import Store, StoreUnavailable
 from gateway.ledger.ledger import Ledger
@@ -57,29 +54,12 @@ class References:
             if image is None:
                 raise unknown
             if image.size > MAX_REFERENCE_BYTES:
-                raise _too_large(field)
+                raise too_large(field)
             if room is not None:
                 await room.grow(room.size + image.size * 7 // 3)  # the bytes, and their Base64
             content = b"".join([piece async for piece in image.read()])
+            return await aside(reference_of, field, content)
         except StoreUnavailable as error:
             raise Unavailable("The image store is temporarily unavailable", detail=str(error), retry_after=5) from error
-        reference = await aside(_reference, content)
-        if reference.width * reference.height > MAX_REFERENCE_PIXELS:
-            raise _too_large(field)
-        return reference
-
-
-def _too_large(field: str) -> InvalidRequest:
-    return InvalidRequest(f"Invalid {field} parameter. Maximum size: 20MB or 20MP")
-
-
-def _reference(content: bytes) -> ReferenceBytes:
-    found = inspect(content)
-    return ReferenceBytes(
-        base64=pybase64.b64encode(content).decode(),
-        sha256=hashlib.sha256(content).hexdigest(),
-        media_type=found.media_type,
-        size=len(content),
-        width=found.width,
-        height=found.height,
-    )
+        except Violation as violation:
+            raise InvalidRequest(violation.text) from None
