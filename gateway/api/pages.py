@@ -73,7 +73,7 @@ class Pages:
         """
         if answers_everybody(scope["path"]) or self._is_own(scope, origin):
             return None
-        if scope["path"].startswith("/admin/") or not await self._origins.allow(origin):
+        if answers_no_page(scope["path"]) or not await self._origins.allow(origin):
             raise Forbidden(f"Origin {echo(origin)} is not allowed")
         scope["state"]["page"] = origin
         if scope["method"] != "OPTIONS" or header_of(scope, b"access-control-request-method") is None:
@@ -90,6 +90,11 @@ class Pages:
 def answers_everybody(path: str) -> bool:
     """Whether it is a kept image, which says itself that any page may read it: its link is the permission."""
     return path.startswith("/images/") and path != "/images/generate"
+
+
+def answers_no_page(path: str) -> bool:
+    """Whether it is what operators do, which no page is let near."""
+    return path.startswith("/admin/")
 
 
 def readable(scope: Scope) -> Headers:

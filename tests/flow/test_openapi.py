@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -27,15 +28,30 @@ from gateway.api.openapi.admin import POLICY
 from gateway.app import build
 from gateway.settings import load
 from gateway.tenants.policy import KeyPolicy, Policy
-from tests.servers.pair import Pair, pair
+from tests.servers.described import undescribed
+from tests.servers.pair import pair
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
+SHOP, NOBODY = "https://shop.example", "https://evil.example"
+
+
+def every_header_is_described(
+    context: schemathesis.CheckContext, response: schemathesis.Response, case: "schemathesis.Case[Any]"
+) -> None:
+    """Check that an answer has no header that its status is not described with."""
+    del context
+    answers = document()["paths"][case.operation.path][case.operation.method.lower()]["responses"]
+    wrong = undescribed(answers, response.status_code, response.headers)
+    assert not wrong, f"{response.status_code} with {wrong}"
+
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
     response_schema_conformance,
+    every_header_is_described,
 ]
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 OPERATIONS = [
@@ -46,10 +62,11 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Any]]:
-    """A pair with an admin API, and its description as Schemathesis reads it."""
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    """A key of a gateway with an admin API, for the pages of a shop, and the description as Schemathesis reads it."""
     with pair(tmp_path_factory.mktemp("described"), admin_token=ADMIN_TOKEN) as both:
-        yield both, schemathesis.openapi.from_url(f"{both.gateway.url}/openapi.json")
+        key = both.gateway.tenant("with-pages", origins=SHOP)
+        yield key, schemathesis.openapi.from_url(f"{both.gateway.url}/openapi.json")
 
 
 def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -88,11 +105,14 @@ def test_every_reference_leads_somewhere() -> None:
 
 @pytest.mark.parametrize(("path", "method", "credential"), OPERATIONS)
 def test_what_is_answered_is_described(
-    described: tuple[Pair, Any], path: str, method: str, credential: dict[str, Any], count: Callable[[int, int], int]
+    described: tuple[str, Any], path: str, method: str, credential: dict[str, Any], count: Callable[[int, int], int]
 ) -> None:
-    """Whatever is asked, right or wrong: no 5xx, no status, header or shape that the description does not have."""
-    both, schema = described
-    key = ADMIN_TOKEN if "adminToken" in credential else both.key
+    """Whatever is asked, right or wrong, from whichever page: no 5xx, and nothing that the description does not have.
+
+    Neither a status nor a header nor a shape.
+    """
+    key, schema = described
+    key = ADMIN_TOKEN if "adminToken" in credential else key
     headers = {"Authorization": f"Bearer {key}"} if credential else {}
     asked = schema[path][method]
     answered: Counter[int] = Counter()
@@ -106,10 +126,11 @@ def test_what_is_answered_is_described(
     )
     @given(
         case=asked.as_strategy(generation_mode=GenerationMode.POSITIVE)
-        | asked.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+        | asked.as_strategy(generation_mode=GenerationMode.NEGATIVE),
+        page=st.sampled_from([{}, {"Origin": SHOP}, {"Origin": SHOP}, {"Origin": NOBODY}]),
     )
-    def check(case: "schemathesis.Case[Any]") -> None:
-        answered[case.call_and_validate(headers=headers, checks=CHECKS, timeout=60).status_code] += 1
+    def check(case: "schemathesis.Case[Any]", page: dict[str, str]) -> None:
+        answered[case.call_and_validate(headers=headers | page, checks=CHECKS, timeout=60).status_code] += 1
 
     check()
     print(f"{method} {path}: {answered.total()} cases, {dict(sorted(answered.items()))}")

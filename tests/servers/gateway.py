@@ -20,6 +20,7 @@ from gateway.clock import Millis
 from gateway.data_dir import DATABASE, database_of
 from gateway.database.migrate import upgrade
 from gateway.settings import load
+from tests.servers.described import described
 from tests.servers.process import PATIENCE_SECONDS, Process, free_port
 
 GENERATE = "/images/generate"
@@ -44,7 +45,8 @@ class Gateway(Process):
             **settings,
         }
         super().__init__(["serve"], given, directory / "gateway.log", ready=f"{self.url}/readyz")
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
+        hooks = {"response": [described]}
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60, event_hooks=hooks)
 
     @property
     def url(self) -> str:

@@ -85,10 +85,10 @@ def _operation(
     body: Json | None = None,
 ) -> Json:
     status, said = ("201", "It was made") if created else ("200", "Done")
-    refusals = (400, 401, 404, 409, 503) if body is None else (400, 401, 404, 408, 409, 413, 415, 503)
+    refusals = (401, 404, 408, 413, *([409] if created else []), *([] if body is None else [415]))
     return operation(
         summary,
-        {status: answer(said, {"schema": content}, "Cache-Control"), **failures(*refusals)},
+        {status: _answer(said, content), **failures(*refusals)},
         tag=_TAG,
         parameters=parameters,
         body=body,
@@ -96,15 +96,24 @@ def _operation(
     )
 
 
+def _look(summary: str, content: Json, *parameters: Json) -> Json:
+    answers = {"200": _answer("As it is now", content), **failures(401, 404)}
+    return operation(summary, answers, tag=_TAG, parameters=parameters, credential="adminToken")
+
+
+def _answer(said: str, content: Json) -> Json:
+    return answer(said, {"schema": content}, "Cache-Control")
+
+
 def _tenants() -> dict[str, Any]:
     tenant = schema("Tenant")
     return {
         "/tenants": {
-            "get": _operation("List the tenants", record({"tenants": listed(tenant)})),
+            "get": _look("List the tenants", record({"tenants": listed(tenant)})),
             "post": _operation("Make a tenant", tenant, created=True, body=json_body(schema("TenantRequest"))),
         },
         "/tenants/{name}": {
-            "get": _operation("Show a tenant", tenant, parameters=[_NAME]),
+            "get": _look("Show a tenant", tenant, _NAME),
             "patch": _operation(
                 "Change a tenant's policy", tenant, parameters=[_NAME], body=json_body(schema("PolicyRequest"))
             ),
@@ -117,7 +126,7 @@ def _tenants() -> dict[str, Any]:
 def _keys() -> dict[str, Any]:
     return {
         "/tenants/{name}/keys": {
-            "get": _operation("List a tenant's keys", record({"keys": listed(schema("Key"))}), parameters=[_NAME]),
+            "get": _look("List a tenant's keys", record({"keys": listed(schema("Key"))}), _NAME),
             "post": _operation(
                 "Make a key, which is shown once",
                 schema("NewKey"),
@@ -150,13 +159,11 @@ def _unknown() -> dict[str, Any]:
     chosen = json_body(schema("Chosen"))
     return {
         "/unknown": {
-            "get": _operation(
+            "get": _look(
                 "List generations whose outcome is unknown",
                 rows,
-                parameters=[
-                    parameter("query", "tenant", "A tenant's name", TEXT),
-                    parameter("query", "before", "Those begun before this moment", TEXT),
-                ],
+                parameter("query", "tenant", "A tenant's name", TEXT),
+                parameter("query", "before", "Those begun before this moment", TEXT),
             )
         },
         "/unknown/settle-quoted": {"post": _operation("Settle many at their quotes", _DONE["schema"], body=chosen)},
@@ -176,14 +183,12 @@ def _reports() -> dict[str, Any]:
     return {
         "/spend": {"get": report("Report what was spent and saved", _TAG, "adminToken", tenant, groupings=GROUPINGS)},
         "/audit": {
-            "get": _operation(
+            "get": _look(
                 "Read the audit trail, newest first",
                 page,
-                parameters=[
-                    parameter("query", "subject", "A tenant's name or an id", TEXT),
-                    parameter("query", "limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 100}),
-                    parameter("query", "after", "The `next` of the page before", TEXT),
-                ],
+                parameter("query", "subject", "A tenant's name or an id", TEXT),
+                parameter("query", "limit", "At most so many", {"type": "integer", "minimum": 1, "maximum": 100}),
+                parameter("query", "after", "The `next` of the page before", TEXT),
             )
         },
     }

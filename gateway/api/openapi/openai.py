@@ -26,11 +26,9 @@ _EXAMPLE: Json = {"model": "flux-2-pro", "prompt": "a cat in the sun", "size": "
 def paths() -> dict[str, Any]:
     """Describe OpenAI's interface."""
     made = answer("The images", {"schema": schema("OpenAIReply")}, *OF_A_REPLY)
-    refused = failures(
-        400, 401, 402, 403, 408, 409, 410, 413, 415, 422, 429, 502, 503, 504, form="OpenAIError", said=OF_A_FAILURE
-    )
+    refused = failures(401, 402, 408, 409, 410, 413, 415, 422, 429, 502, 504, form="OpenAIError", said=OF_A_FAILURE)
     headers = [IDEMPOTENCY, CACHE, REQUEST_ID]
-    refused_list = failures(401, 404, 429, 503, form="OpenAIError")
+    refused_list = failures(401, 404, 429, form="OpenAIError")
     generations = operation(
         "Generate images (OpenAI's SDKs)",
         {"200": made, **refused},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.api.openapi.image import kept_image
 from gateway.api.openapi.words import (
     TEXT,
     Json,
@@ -58,7 +59,7 @@ _EXAMPLE: Json = {"model": "flux-2-pro", "prompt": "a cat in the sun", "aspect_r
 def mirrored() -> dict[str, Any]:
     """Describe the mirrored endpoint and what belongs to it."""
     reply = answer("The images", {"schema": schema("Reply")}, *OF_A_REPLY)
-    refused = failures(400, 401, 402, 403, 408, 409, 410, 413, 415, 422, 429, 502, 503, 504, said=OF_A_FAILURE)
+    refused = failures(401, 402, 408, 409, 410, 413, 415, 422, 429, 502, 504, said=OF_A_FAILURE)
     prefer = parameter(
         "header",
         "Prefer",
@@ -78,36 +79,10 @@ def mirrored() -> dict[str, Any]:
     )
     models = operation(
         "List the models that this key may use",
-        {"200": answer("The models", {"schema": schema("Models")}), **failures(401, 429, 503)},
+        {"200": answer("The models", {"schema": schema("Models")}), **failures(401, 429)},
         tag="images",
     )
-    return {"/images/generate": {"post": generate}, "/models": {"get": models}, "/images/{name}": _image()}
-
-
-def _image() -> Json:
-    binary: Json = {"schema": {"type": "string", "format": "binary"}}
-    said = ["ETag", "Cache-Control", "Content-Range"]
-    whole = answer("The image", None, *said) | {
-        "content": dict.fromkeys(("image/png", "image/jpeg", "image/webp"), binary)
-    }
-    get = operation(
-        "Fetch a kept image by its link",
-        {
-            "200": whole,
-            "206": whole | {"description": "The part that was asked for"},
-            "304": answer("Not changed; an image never does", None, *said),
-            **failures(403, 404, 405, 416, 503),
-        },
-        tag="images",
-        details="The link is the permission, so any page may read it. Ranges and conditions as in RFC 9110.",
-        parameters=[
-            parameter("path", "name", "The image's name", {"type": "string", "minLength": 1}, required=True),
-            parameter("query", "e", "When the link expires, in seconds since 1970, or `never`", TEXT),
-            parameter("query", "s", "The signature", TEXT),
-        ],
-        credential=None,
-    )
-    return {"get": get}
+    return {"/images/generate": {"post": generate}, "/models": {"get": models}, "/images/{name}": {"get": kept_image()}}
 
 
 def own() -> dict[str, Any]:
@@ -116,7 +91,7 @@ def own() -> dict[str, Any]:
         "Show what became of a generation",
         {
             "200": answer("The generation", {"schema": schema("Generation")}, "Retry-After", "Cache-Control"),
-            **failures(400, 401, 404, 429, 503),
+            **failures(401, 404, 429),
         },
         tag="generations",
         parameters=[
@@ -133,17 +108,18 @@ def own() -> dict[str, Any]:
                 "It is shown no more; its images go when the store is back", {"schema": schema("Erasing")}, *later
             ),
             "204": answer("Nothing is left of it but what it cost", None),
-            **failures(401, 403, 404, 409, 429, 503),
+            **failures(401, 404, 409, 429),
         },
         tag="generations",
         parameters=[_GENERATION],
     )
+    streamed = ("Cache-Control", "X-Accel-Buffering")
     events = operation(
         "Follow a generation's stages",
         {
-            "200": answer("Server-Sent Events", {"schema": TEXT}, "Cache-Control", media_type="text/event-stream"),
-            "204": answer("The reader has them all", None, "Cache-Control"),
-            **failures(401, 404, 429, 503),
+            "200": answer("Server-Sent Events", {"schema": TEXT}, *streamed, media_type="text/event-stream"),
+            "204": answer("The reader has them all", None, *streamed),
+            **failures(401, 404, 429),
         },
         tag="generations",
         details="`reserved`, `generating`, `keeping`, at last `settled`, `released` or `unknown` with the generation.",
@@ -168,7 +144,7 @@ def _history() -> Json:
         "List the tenant's generations, newest first",
         {
             "200": answer("A page", {"schema": schema("History")}, "Cache-Control"),
-            **failures(400, 401, 403, 429, 503),
+            **failures(401, 429),
         },
         tag="generations",
         parameters=[
@@ -188,7 +164,7 @@ def report(summary: str, tag: str, credential: str, *others: Json, groupings: Se
     limit: Json = {"type": "integer", "minimum": 1, "maximum": 10_000}
     return operation(
         summary,
-        {"200": shown, **failures(400, 401, 403, 404, 429, 503)},
+        {"200": shown, **failures(401, 404, 429)},
         tag=tag,
         parameters=[
             *_DAYS,
@@ -211,19 +187,26 @@ def health() -> dict[str, Any]:
         tag="health",
         credential=None,
     )
+    refused = failures()
+    neither: Json = {"schema": {"anyOf": [status["schema"], schema("Error")]}}
     ready = operation(
         "Tell whether it may be sent traffic",
-        {"200": answer("It may", status), "503": answer("It may not", status), **failures()},
+        {**refused, "200": answer("It may", status), "503": answer("It may not", neither, "Retry-After")},
         tag="health",
         credential=None,
     )
-    page = answer("A page", {"schema": TEXT}, media_type="text/html")
+    page = answer(
+        "A page",
+        {"schema": TEXT},
+        "Cache-Control",
+        "Content-Security-Policy",
+        "X-Content-Type-Options",
+        media_type="text/html",
+    )
+    openapi: Json = {"schema": record({"openapi": TEXT}) | {"additionalProperties": True}}
     document = operation(
         "This document",
-        {
-            "200": answer("OpenAPI 3.1", {"schema": record({"openapi": TEXT}) | {"additionalProperties": True}}),
-            **failures(),
-        },
+        {"200": answer("OpenAPI 3.1", openapi, "Cache-Control"), **failures()},
         tag="health",
         credential=None,
     )

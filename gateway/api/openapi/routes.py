@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from gateway import __version__
 from gateway.api.openapi import admin, frontends, openai, paths, shapes
-from gateway.api.openapi.words import Json
+from gateway.api.openapi.words import Json, ref
+from gateway.api.pages import answers_everybody, answers_no_page
 
 _BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 _TAGS = {
@@ -24,6 +25,7 @@ _TAGS = {
     "admin": "Tenants, keys, spend and unknown generations. Without GATEWAY_ADMIN_TOKEN there is nothing here.",
     "health": "For probes, and for whoever reads this.",
 }
+_TO_A_PAGE = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
 
 
 class OpenApiRoute:
@@ -48,6 +50,7 @@ class OpenApiRoute:
 
 def document() -> Json:
     """Describe every route, header, error and example (OpenAPI 3.1)."""
+    described = paths.mirrored() | paths.own() | frontends.paths() | openai.paths() | admin.paths() | paths.health()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,7 +61,10 @@ def document() -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": paths.mirrored() | paths.own() | frontends.paths() | openai.paths() | admin.paths() | paths.health(),
+        "paths": {
+            path: {method: _readable(path, shown) for method, shown in methods.items()}
+            for path, methods in described.items()
+        },
         "components": {
             "schemas": shapes.schemas() | frontends.schemas() | openai.schemas() | admin.schemas(),
             "headers": {name: {"description": text, "schema": shape} for name, (text, shape) in shapes.HEADERS.items()},
@@ -68,6 +74,16 @@ def document() -> Json:
             },
         },
     }
+
+
+def _readable(path: str, shown: Json) -> Json:
+    """Add to every answer of an operation what lets a page of another origin read it, as the edge does."""
+    if answers_everybody(path):
+        return shown
+    names = ("Vary",) if answers_no_page(path) else ("Vary", *_TO_A_PAGE)
+    said = {name: ref("headers", name) for name in names}
+    answers = {status: one | {"headers": one["headers"] | said} for status, one in shown["responses"].items()}
+    return shown | {"responses": answers}
 
 
 @cache

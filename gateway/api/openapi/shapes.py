@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.api.openapi.words import COUNT, MOMENT, TEXT, YUAN, Json, listed, nullable, record, schema
+from gateway.api.pages import EXPOSED
 from gateway.contract import ASPECT_RATIOS, OUTPUT_FORMATS, REFERENCE_FIELDS, SAFETY_TOLERANCES, SEEDS
 from gateway.ledger.records import STATES
 from gateway.ledger.report import GROUPINGS
@@ -159,5 +160,19 @@ HEADERS: dict[str, tuple[str, Json]] = {
     "Content-Disposition": ("The name of a file", TEXT),
     "Cache-Control": ("Who may store the answer", TEXT),
     "ETag": ("The validator of the image", TEXT),
+    "Accept-Ranges": ("Parts of it may be asked for", {"const": "bytes"}),
     "Content-Range": ("Which part it is, of how many bytes", TEXT),
+    "Allow": ("The methods that there are", TEXT),
+    "X-Accel-Buffering": ("A proxy is to pass each event on at once", {"const": "no"}),
+    "X-Content-Type-Options": ("It is of the type that it says", {"const": "nosniff"}),
+    "Content-Security-Policy": ("It runs what stands in it, and loads nothing from elsewhere", TEXT),
+    "Vary": ("Another page, another answer: caches keep them apart", {"const": "Origin"}),
+    "Access-Control-Allow-Origin": (
+        "To a page of an origin that a tenant allows, and to no other: that origin; the page may read the answer",
+        {"type": "string", "format": "uri"},
+    ),
+    "Access-Control-Expose-Headers": (
+        "Beside it: the headers that the page may read",
+        {"const": ", ".join(EXPOSED)},
+    ),
 }

@@ -9,7 +9,7 @@ FAILURES: Mapping[int, str] = {
     400: "A parameter, a header, the body or the HTTP itself is wrong, or upstream refused the request",
     401: "The key is missing, wrong, expired or revoked: one text for all",
     402: "What the generation may cost does not fit into the budget",
-    403: "The key is good, but may not do this",
+    403: "The key is good, but may not do this, or the page that asks is of an origin that is not allowed",
     404: "There is no such thing, or it is somebody else's",
     405: "The path has no such method",
     408: "The body did not arrive in time",
@@ -24,9 +24,22 @@ FAILURES: Mapping[int, str] = {
     503: "Overload, draining, or a store that is needed is away",
     504: "Upstream did not answer in time, or `only-if-cached` found nothing",
 }
+EVERYWHERE = frozenset({400, 403, 503})
+"""Whatever is asked: it may be no HTTP, come from a wrong page, or come when the gateway leaves."""
+
 ON_EVERY_ANSWER = ("X-Request-Id",)
-_RETRIED = frozenset({409, 429, 503})
-_FINAL = frozenset({402, 409, 410, 502, 504})
+_SAID: Mapping[int, Sequence[str]] = {
+    402: ("x-should-retry",),
+    405: ("Allow",),
+    409: ("Retry-After", "x-should-retry"),
+    410: ("x-should-retry",),
+    416: ("Content-Range",),
+    429: ("Retry-After",),
+    502: ("x-should-retry",),
+    503: ("Retry-After",),
+    504: ("x-should-retry",),
+}
+"""What a failure says beside what every answer does."""
 
 
 def ref(kind: str, name: str) -> Json:
@@ -53,11 +66,10 @@ def answer(description: str, content: Json | None, *said: str, media_type: str =
 
 
 def failures(*statuses: int, form: str = "Error", said: Sequence[str] = ()) -> Json:
-    """Describe failures, all in one form, and that of a request that is no HTTP, which has the contract's."""
+    """Describe failures, all in one form, with those that may come everywhere; no HTTP is told so in the contract's."""
     described = {}
-    for status in sorted({400, *statuses}):
-        names = [*said, *(["Retry-After"] if status in _RETRIED else [])]
-        names += ["x-should-retry"] if status in _FINAL else []
+    for status in sorted(EVERYWHERE.union(statuses)):
+        names = (*said, *_SAID.get(status, ()))
         forms = [form] if status != 400 or form == "Error" else [form, "Error"]  # noqa: PLR2004 -- HTTP
         shape = schema(form) if len(forms) == 1 else {"anyOf": [schema(one) for one in forms]}
         described[str(status)] = answer(FAILURES[status], {"schema": shape}, *names)
