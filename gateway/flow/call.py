@@ -64,16 +64,20 @@ class Call:
         if not verdict.allowed:
             raise RateLimited(f"Rate limit exceeded: {verdict.refused_by}", retry_after=verdict.retry_after)
 
-    async def leaves(self, work: "asyncio.Task[Any]", until: float) -> bool:
-        """Wait with an asynchronous caller for its work, at least until that is accounted for, at most until `until`.
-
-        Returns whether the work goes on without the caller; the time is by `time.monotonic`.
-        """
+    async def accounted(self, work: "asyncio.Task[Any]") -> None:
+        """Wait until the generation that the work is to make is accounted for, or the work is done without one."""
         reserved = asyncio.create_task(self.reserved.wait())
         try:
             await asyncio.wait({work, reserved}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reserved.cancel()
+
+    async def leaves(self, work: "asyncio.Task[Any]", until: float) -> bool:
+        """Wait with an asynchronous caller for its work, at least until that is accounted for, at most until `until`.
+
+        Returns whether the work goes on without the caller; the time is by `time.monotonic`.
+        """
+        await self.accounted(work)
         if not work.done():
             await asyncio.wait({work}, timeout=max(0.0, until - time.monotonic()))
         return not work.done()

@@ -4,9 +4,12 @@ import base64
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -243,3 +246,33 @@ def test_a_key_of_another_request_pays_for_nothing(shared: Pair) -> None:
     assert raw(shared, headers=headers, prompt="first").status_code == 200
     with shared.untouched():
         assert raw(shared, headers=headers, n=3, prompt="second").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("two-requests", {"prompt": "one [delay=0.1]"}, {"prompt": "other [delay=0.1]"}),
+        ("one-cached", {"prompt": "kept", "seed": 70}, {"prompt": "other [delay=0.1]"}),
+        ("one-request", {"prompt": "same [delay=0.1]"}, {"prompt": "same [delay=0.1]"}),
+    ],
+)
+def test_a_key_belongs_to_one_of_two_requests_that_race_for_it(
+    shared: Pair, name: str, one: dict[str, Any], other: dict[str, Any], count: Callable[[int, int], int]
+) -> None:
+    """All images of the one are made, none of the other: never some of each."""
+    if "seed" in one:
+        raw(shared, n=3, **one).raise_for_status()
+    seen: Counter[tuple[int, int]] = Counter()
+    with ThreadPoolExecutor(2) as pool:
+        for turn in range(count(5, 100)):
+            begin = Barrier(2)
+
+            def ask(members: dict[str, Any], key: str = f"{name}-{turn}", begin: Barrier = begin) -> httpx.Response:
+                begin.wait()
+                return raw(shared, headers={"Idempotency-Key": key}, n=3, **members)
+
+            answers = list(pool.map(ask, (one, other)))
+            kinds = [(answer.status_code, len(answer.json().get("data", []))) for answer in answers]
+            assert sorted(kinds) == [(200, 3), (409 if one == other else 422, 0)]
+            seen[kinds[0]] += 1
+    print(f"{seen.total()} races, the first of the two: {dict(seen)}")
