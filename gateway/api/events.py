@@ -5,9 +5,10 @@ To be read with fetch: the browser's EventSource cannot send a key. https://html
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from starlette.requests import Request
@@ -21,6 +22,8 @@ CAPACITY = 1000
 """Streams of one process at once."""
 
 OF_A_TENANT = 100
+OF_AN_END_USER = 10
+"""So that one of a tenant's does not take those of all the others."""
 
 HEARTBEAT_SECONDS = 15.0
 LONGEST_SECONDS = 1800.0
@@ -38,6 +41,26 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 End = Callable[[], Awaitable[dict[str, Any]]]
 """Shows the generation as it is at its end. Raises GatewayError."""
 
+Reader: TypeAlias = tuple[str, str | None]
+"""A tenant, and the end user of it; None for the tenant with all of its end users."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one stream is about, and who reads it: a tenant, or an end user of it."""
+
+    generation_id: str
+    tenant_id: str
+    end_user: str | None
+    end: End
+
+    def bounds(self) -> dict[Reader, int]:
+        """Say for whom the stream counts, and how many each may have."""
+        bounds: dict[Reader, int] = {(self.tenant_id, None): OF_A_TENANT}
+        if self.end_user is not None:
+            bounds[self.tenant_id, self.end_user] = OF_AN_END_USER
+        return bounds
+
 
 @dataclass(slots=True)
 class Streams:
@@ -45,33 +68,30 @@ class Streams:
 
     closing: bool = False
     """Whether streams end, because this process leaves; what runs in this process is still seen to its end."""
-    _open: Counter[str] = field(default_factory=Counter)
+    _open: int = 0
+    _of: Counter[Reader] = field(default_factory=Counter)
 
-    def admit(self, tenant_id: str) -> None:
+    def admit(self, subject: Subject) -> None:
         """Return if one more may be opened. Raises RateLimited, Unavailable."""
-        if self._open[tenant_id] >= OF_A_TENANT:
-            raise RateLimited(f"Too many event streams; at most {OF_A_TENANT} at once", retry_after=RETRY_MS // 1000)
-        if self._open.total() >= CAPACITY:
+        for reader, most in subject.bounds().items():
+            if self._of[reader] >= most:
+                raise RateLimited(f"Too many event streams; at most {most} at once", retry_after=RETRY_MS // 1000)
+        if self._open >= CAPACITY:
             raise Unavailable("Too many event streams are open", retry_after=RETRY_MS // 1000)
 
-    def opened(self, tenant_id: str) -> None:
-        """Count a stream."""
-        self._open[tenant_id] += 1
-
-    def closed(self, tenant_id: str) -> None:
-        """Count it no longer."""
-        self._open[tenant_id] -= 1
-        if not self._open[tenant_id]:
-            del self._open[tenant_id]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What one stream is about."""
-
-    generation_id: str
-    tenant_id: str
-    end: End
+    @contextmanager
+    def counted(self, subject: Subject) -> Iterator[None]:
+        """Count a stream while it is open."""
+        self._open += 1
+        self._of.update(subject.bounds().keys())
+        try:
+            yield
+        finally:
+            self._open -= 1
+            for reader in subject.bounds():
+                self._of[reader] -= 1
+                if not self._of[reader]:
+                    del self._of[reader]
 
 
 def seen_until(request: Request) -> int:
@@ -87,7 +107,7 @@ def stream(subject: Subject, seen: int, stages: Stages, streams: Streams) -> Res
     """
     if seen >= LAST:
         return Response(status_code=204, headers=_HEADERS)
-    streams.admit(subject.tenant_id)
+    streams.admit(subject)
     return _Stream(subject, _events(subject, seen, stages, streams), streams)
 
 
@@ -96,15 +116,12 @@ class _Stream(StreamingResponse):
 
     def __init__(self, subject: Subject, events: AsyncIterator[bytes], streams: Streams) -> None:
         super().__init__(events, media_type="text/event-stream", headers=_HEADERS)
-        self._tenant_id = subject.tenant_id
+        self._subject = subject
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._streams.opened(self._tenant_id)
-        try:
+        with self._streams.counted(self._subject):
             await super().__call__(scope, receive, send)
-        finally:
-            self._streams.closed(self._tenant_id)
 
 
 async def _events(subject: Subject, seen: int, stages: Stages, streams: Streams) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from gateway.api.render import Renderer
 from gateway.api.who import Who
 from gateway.errors import InvalidRequest, NotFound, NotOver
 from gateway.flow.erase import Eraser
-from gateway.flow.ownership import owns
+from gateway.flow.ownership import end_user, owns
 from gateway.flow.repeat import RETRY_SECONDS, ended, failure, not_kept
 from gateway.flow.reply import from_text
 from gateway.flow.stages import Stages
@@ -70,7 +70,8 @@ class GenerationsRoute:
         async def end() -> dict[str, Any]:
             return await self._shown(await self._own(caller, generation_id), caller, request)
 
-        return stream(Subject(found.id, found.tenant_id, end), seen_until(request), self.stages, self.streams)
+        subject = Subject(found.id, found.tenant_id, end_user(caller), end)
+        return stream(subject, seen_until(request), self.stages, self.streams)
 
     async def _own(self, caller: Caller, generation_id: str) -> Found:
         """Find a generation that the caller may see. Raises NotFound, LedgerUnavailable."""

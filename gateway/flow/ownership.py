@@ -24,14 +24,21 @@ def owns(caller: Caller, found: Found) -> bool:
     return found.token_id == token.id if token.user is None else found.end_user == token.user
 
 
+def end_user(caller: Caller) -> str | None:
+    """Return what tells an end user of a tenant from the others; None for the tenant itself, with a server key."""
+    token = caller.token
+    if token is None:
+        return None
+    return f"token {token.id}" if token.user is None else f"user {token.user}"
+
+
 def own_key(caller: Caller, idempotency_key: str | None) -> str | None:
     """Return an idempotency key as the ledger knows it: an end user's keys are apart from everybody else's.
 
     So nobody gets another's images, or learns of them, by guessing a key; and a user whose token was renewed repeats
     with the same one. The blank makes it a key that no server key can send.
     """
-    if idempotency_key is None or caller.token is None:
+    owner = end_user(caller)
+    if idempotency_key is None or owner is None:
         return idempotency_key
-    token = caller.token
-    owner = f"token {token.id}" if token.user is None else f"user {token.user}"
     return "client " + hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.api.events import OF_A_TENANT
+from gateway.api.events import OF_A_TENANT, OF_AN_END_USER
+from tests.flow.test_client_tokens import token
 from tests.servers.pair import Pair, pair
 from tests.servers.process import wait_until
 
@@ -107,24 +108,42 @@ def test_nobody_else_reads_them(both: Pair) -> None:
 
 
 def test_streams_are_bounded_and_readers_who_leave_free_theirs(both: Pair) -> None:
-    """A tenant has so many streams at once; one more is 429 until readers leave, in the middle of theirs."""
+    """A tenant has so many streams at once, and each end user few of them, with however many tokens.
+
+    One more is 429 until readers leave, in the middle of theirs.
+    """
     key = both.gateway.tenant("reader")
-    generation = both.gateway.post(key, ASYNC, prompt="[delay=4]").json()["id"]
-    headers = {"Authorization": f"Bearer {key}"}
+    ann, again, other = (token(both, key, user=user) for user in ("ann", "ann", None))
+    generation = both.gateway.post(ann, ASYNC, prompt="[delay=4]").json()["id"]
+    others = both.gateway.post(other, ASYNC, prompt="[delay=4]").json()["id"]
     limits = httpx.Limits(max_connections=None)
     with httpx.Client(base_url=both.gateway.url, trust_env=False, timeout=20, limits=limits) as client:
-        with ExitStack() as stack:
-            for _ in range(OF_A_TENANT):
-                answer = stack.enter_context(client.stream("GET", path_of(generation), headers=headers))
-                assert answer.status_code == 200
-            refused = client.get(path_of(generation), headers=headers)
+
+        def opened(key: str, generation: str = generation) -> httpx.Response:
+            request = client.build_request("GET", path_of(generation), headers={"Authorization": f"Bearer {key}"})
+            return client.send(request, stream=True)
+
+        def assert_full(key: str, most: int) -> None:
+            refused = opened(key)
+            refused.read()
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
-        again = [0]
+            assert refused.json()["msg"] == f"Too many event streams; at most {most} at once"
+
+        with ExitStack() as stack:
+            for count in range(OF_A_TENANT):
+                answer = opened(ann if count < OF_AN_END_USER else key)
+                stack.callback(answer.close)
+                assert answer.status_code == 200
+                if count == OF_AN_END_USER:
+                    assert_full(ann, OF_AN_END_USER)
+                    assert_full(again, OF_AN_END_USER)
+                    opened(other, others).raise_for_status().close()
+            assert_full(key, OF_A_TENANT)
 
         def free() -> bool:
-            with client.stream("GET", path_of(generation), headers=headers) as answer:
-                again[0] = answer.status_code
-            return again[0] == 200
+            answer = opened(again)
+            answer.close()
+            return answer.status_code == 200
 
         wait_until(free, "a place to be free")
 

@@ -26,7 +26,7 @@ async def never_ends() -> dict[str, Any]:
 
 def told(streams: Streams, stages: Stages) -> list[bytes]:
     """Read a stream to its end; the process begins to leave after the third comment."""
-    answer = stream(Subject("gen_1", "ten_1", never_ends), 0, stages, streams)
+    answer = stream(Subject("gen_1", "ten_1", "user ann", never_ends), 0, stages, streams)
     said: list[bytes] = []
 
     async def send(message: Any) -> None:
@@ -50,5 +50,4 @@ def test_a_silent_stage_is_bridged_by_comments(monkeypatch: pytest.MonkeyPatch) 
     assert said[0] == b"retry: 2000\n\n"
     assert said[1].startswith(b"id: 1\nevent: reserved\n")
     assert said[2:] == [b": still running\n\n"] * 3
-    streams.admit("ten_1")
-    assert not streams._open, "it is counted no longer"
+    assert (streams._open, streams._of) == (0, {}), "it is counted no longer"
