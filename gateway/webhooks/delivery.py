@@ -29,7 +29,7 @@ COUNT_SECONDS = 10.0
 SWEEP_SECONDS = 600.0
 
 LAST_SECONDS = 3.0
-"""A process that ends waits so long for the tries it has begun; what is cut off is tried again after its lease."""
+"""A process that ends waits so long for its last tries; what is cut off is tried again after its lease."""
 
 _RESULTS = {"Delivered": "delivered", "Again": "retried", "Failed": "failed"}
 
@@ -117,6 +117,9 @@ class Deliverer:
             structlog.get_logger("webhook").error("bug in a delivery", exc_info=error)
 
     async def _end(self) -> None:
+        """Look once more, for what ended last while the process drained, and wait for the tries that have begun."""
+        with suppress(LedgerUnavailable):
+            await self.look()
         if self._trying:
             _, late = await asyncio.wait(self._trying, timeout=LAST_SECONDS)
             for task in late:

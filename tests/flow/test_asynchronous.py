@@ -1,5 +1,6 @@
 """`Prefer: respond-async`: 202 once the generation is accounted for, and the same generation as for who waits."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -193,6 +194,21 @@ def test_a_stopping_gateway_finishes_it(fresh: Callable[..., Pair]) -> None:
     assert both.gateway.stop() == 0
     assert both.gateway.generation(generation)["state"] == "settled"
     assert both.settled() == both.simulator.bill_total()
+
+
+def test_a_draining_gateway_accepts_none(fresh: Callable[..., Pair]) -> None:
+    """While it finishes what runs, another is refused as for who waits: no generation is named, reserved or sent."""
+    both = fresh()
+    generation = accepted(both.post("[delay=3]", ASYNC))
+    running(both)
+    both.gateway.send(signal.SIGTERM)
+    wait_until(lambda: both.gateway.http.get("/readyz").status_code == 503, "the drain to begin")
+    with both.untouched():
+        refused = both.post("p", ASYNC | {"Idempotency-Key": "k-draining"})
+    assert (refused.status_code, refused.headers["retry-after"].isdigit()) == (503, True)
+    assert not {"location", "x-generation-id", "preference-applied"} & refused.headers.keys()
+    assert both.gateway.ended() == 0
+    assert both.gateway.generation(generation)["state"] == "settled"
 
 
 def test_erasing_who_trailed_erases_the_picture(both: Pair) -> None:

@@ -247,3 +247,15 @@ def test_nothing_is_lost_when_the_gateway_is_killed(fresh: Callable[..., Pair]) 
         ("generation.settled", settled),
         ("generation.unknown", lost),
     }
+
+
+def test_a_draining_gateway_tells_what_ends_meanwhile(fresh: Callable[..., Pair], endpoint: Receiver) -> None:
+    """An event that comes of what it finishes, the very last too, is delivered before the process ends, and once."""
+    both = fresh(fetch_allow="127.0.0.1")
+    key, secret = hooked(both.gateway, "draining", f"{endpoint.url}/draining")
+    generations = [ask(both.gateway, key, f"[delay={seconds}]") for seconds in (1, 2.5)]
+    wait_until(lambda: bool(both.simulator.stats()["open"] == 2), "the calls to be upstream")
+    assert both.gateway.stop() == 0
+    told = [verified(one, secret)["data"] for one in endpoint.at("/draining")]
+    assert [(data["id"], data["state"]) for data in told] == [(one, "settled") for one in generations]
+    assert [row["state"] for row in both.gateway.rows("SELECT state FROM webhook_events")] == ["delivered"] * 2

@@ -7,8 +7,10 @@ from contextlib import suppress
 from itertools import count as numbers
 from pathlib import Path
 
+import orjson
 import pytest
 
+from gateway.money import format_yuan
 from tests.crowd import Answer, Asking, line
 from tests.servers.fleet import Fleet, fleet
 from tests.servers.postgres import Postgres, postgres
@@ -150,3 +152,28 @@ def test_a_journal_outlives_its_process(serving: Fleet, server: Postgres, count:
     assert {serving.gateway.http.get(answer.link).status_code for answer in answers} == {200}
     assert serving.gateway.stop() == 0
     assert list((serving.gateway.data_dir / "journal").glob("*.jsonl")) == []
+
+
+def test_who_follows_a_generation_is_told_its_end_after_the_outage(serving: Fleet, server: Postgres) -> None:
+    """An event stream outlives the outage, and ends with what settled from the journal.
+
+    Meanwhile an asynchronous request is refused, and nothing is sent for it.
+    """
+    gateway, asynchronous = serving.gateway, {"Prefer": "respond-async"}
+    generation = gateway.post(serving.key, asynchronous, prompt="[delay=1.5]").json()["id"]
+    following = gateway.http.stream(
+        "GET", f"/generations/{generation}/events", headers={"Authorization": f"Bearer {serving.key}"}
+    )
+    with following as events:
+        wait_until(lambda: bool(serving.simulator.stats()["open"] == 1), "the call to be upstream")
+        server.kill()
+        refused = gateway.post(serving.key, asynchronous)
+        assert (refused.status_code, refused.json()) == (503, UNAVAILABLE)
+        assert "location" not in refused.headers
+        wait_until(lambda: "settlement journaled" in gateway.log, "it to be made")
+        server.start()
+        *_, end = events.read().decode().strip().split("\n\n")
+    assert end.startswith("id: 4\nevent: settled\ndata: ")
+    assert orjson.loads(end.partition("data: ")[2])["cost_yuan"] == format_yuan(serving.billed())
+    all_settled(serving, 1)
+    assert serving.simulator.stats()["calls"] == 1
