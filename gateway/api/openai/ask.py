@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from gateway.api.openai.size import members_for
 from gateway.contract import (
     REFERENCE_FIELDS,
+    SEEDS,
     GenerateAsk,
     ModelRules,
     Violation,
@@ -66,6 +67,8 @@ def wanted_of(
     form = _form(given.get("response_format", "url"))
     user = _user(given.get("user"))
     ask = _ask(given, models, usable, images)
+    if ask.seed is not None and ask.seed + count - 1 not in SEEDS:
+        raise parameter("seed", f"Supported range with n {count}: {SEEDS.start} to {SEEDS.stop - count}")
     return Wanted(tuple(_of_several(ask, index) for index in range(count)), form, user)
 
 

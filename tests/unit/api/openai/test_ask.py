@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.api.openai.ask import Wanted, wanted_of
-from gateway.contract import OPTIONS, ModelRules, ReferenceBytes, Violation
+from gateway.contract import OPTIONS, SEEDS, ModelRules, ReferenceBytes, Violation
 from tests.unit.images.pictures import picture
 
 SIZED = ModelRules("sized", frozenset(OPTIONS), 8, 64, 2048, 0, 16, 1000)
@@ -108,6 +108,10 @@ def test_several_images_are_as_many_asks() -> None:
     """Without a seed the asks are equal; with one each has its own, or all would be the same picture."""
     assert [ask.seed for ask in wanted(n=3).asks] == [None] * 3
     assert [ask.seed for ask in wanted(n=3, seed=7).asks] == [7, 8, 9]
+    largest = SEEDS.stop - 1
+    assert [ask.seed for ask in wanted(n=2, seed=largest - 1).asks] == [largest - 1, largest]
+    rule = f"Supported range with n 2: {SEEDS.start} to {largest - 1}"
+    assert refusal(n=2, seed=largest) == ("seed", f"Invalid seed parameter. {rule}")
 
 
 def test_files_become_references_in_their_order() -> None:
