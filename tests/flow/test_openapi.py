@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from gateway.app import build
 from gateway.settings import load
 from gateway.tenants.policy import KeyPolicy, Policy
 from tests.servers.described import undescribed
-from tests.servers.pair import pair
+from tests.servers.pair import Pair, pair
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 SHOP, NOBODY = "https://shop.example", "https://evil.example"
@@ -62,11 +62,11 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
-    """A key of a gateway with an admin API, for the pages of a shop, and the description as Schemathesis reads it."""
+def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Any]]:
+    """A pair with an admin API and a key for the pages of a shop, and its description as Schemathesis reads it."""
     with pair(tmp_path_factory.mktemp("described"), admin_token=ADMIN_TOKEN) as both:
-        key = both.gateway.tenant("with-pages", origins=SHOP)
-        yield key, schemathesis.openapi.from_url(f"{both.gateway.url}/openapi.json")
+        own = replace(both, key=both.gateway.tenant("with-pages", origins=SHOP))
+        yield own, schemathesis.openapi.from_url(f"{both.gateway.url}/openapi.json")
 
 
 def routes(found: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -103,17 +103,39 @@ def test_every_reference_leads_somewhere() -> None:
         assert name in described["components"][kind]
 
 
+def authorized(both: Pair, credential: dict[str, Any]) -> dict[str, str]:
+    """Return the headers of whoever an operation is open to."""
+    key = ADMIN_TOKEN if "adminToken" in credential else both.key
+    return {"Authorization": f"Bearer {key}"} if credential else {}
+
+
+def test_every_example_works(described: tuple[Pair, Any]) -> None:
+    """What the document shows as a request, whoever sends it is answered well."""
+    both, _ = described
+    unknown = both.post("[close]").headers["x-generation-id"]
+    sent = 0
+    for path, method, credential in OPERATIONS:
+        body = document()["paths"][path][method].get("requestBody", {"content": {}})
+        for example in body["content"].get("application/json", {}).get("examples", {}).values():
+            answer = both.gateway.http.request(
+                method, path.replace("{id}", unknown), json=example["value"], headers=authorized(both, credential)
+            )
+            assert answer.is_success, (path, answer.text)
+            sent += 1
+    print(f"{sent} examples")
+    assert sent
+
+
 @pytest.mark.parametrize(("path", "method", "credential"), OPERATIONS)
 def test_what_is_answered_is_described(
-    described: tuple[str, Any], path: str, method: str, credential: dict[str, Any], count: Callable[[int, int], int]
+    described: tuple[Pair, Any], path: str, method: str, credential: dict[str, Any], count: Callable[[int, int], int]
 ) -> None:
     """Whatever is asked, right or wrong, from whichever page: no 5xx, and nothing that the description does not have.
 
     Neither a status nor a header nor a shape.
     """
-    key, schema = described
-    key = ADMIN_TOKEN if "adminToken" in credential else key
-    headers = {"Authorization": f"Bearer {key}"} if credential else {}
+    both, schema = described
+    headers = authorized(both, credential)
     asked = schema[path][method]
     answered: Counter[int] = Counter()
 

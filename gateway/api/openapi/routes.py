@@ -14,13 +14,15 @@ from starlette.responses import Response
 from gateway import __version__
 from gateway.api.openapi import admin, frontends, openai, paths, shapes
 from gateway.api.openapi.words import Json, ref
-from gateway.api.pages import answers_everybody, answers_no_page
+from gateway.api.pages import TAKEN, answers_everybody, answers_no_page
 
 _BLOCK = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 _TAGS = {
     "images": "Images are generated, and their links served.",
     "generations": "What became of a tenant's own generations.",
-    "client tokens": "For browsers, minted with a server key.",
+    "client tokens": "For browsers, minted with a server key. A page may call from each origin that its tenant, or its "
+    "token, names. The preflight of any path (OPTIONS) has no key: it is answered 204 to the origins of all tenants. "
+    f"A page may send {', '.join(TAKEN)}, and what OpenAI's SDKs say of themselves.",
     "openai": "OpenAI's images interface, for its SDKs. Errors have OpenAI's shape.",
     "admin": "Tenants, keys, spend and unknown generations. Without GATEWAY_ADMIN_TOKEN there is nothing here.",
     "health": "For probes, and for whoever reads this.",
