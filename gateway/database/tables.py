@@ -177,6 +177,8 @@ savings = Table(
 )
 """Replies of a local day that cost nothing, and what they would have cost; `end_user` is empty where none was named.
 
+Kept for as long as the ledger, and for the same reports; like a generation's, its end user stays when words are erased.
+
 No foreign key: PostgreSQL would lock the tenant's row for it, which is what reservations wait for."""
 
 images = Table(
