@@ -128,4 +128,4 @@ def test_a_caller_who_leaves_does_not_stop_the_generation(fresh: Callable[..., P
     assert both.settled() == both.simulator.bill_total() == Decimal("0.04")
     (image,) = both.gateway.rows("SELECT sha256 FROM images")
     assert image["sha256"] == both.simulator.bill()[0].images[0].sha256
-    assert both.gateway.metric("gateway_in_flight_generations") == 0
+    wait_until(lambda: both.gateway.metric("gateway_in_flight_generations") == 0, "the generation to be over")

@@ -67,13 +67,16 @@ def test_what_a_leader_is_refused_is_not_shared(two_workers: Fleet, count: Calla
     made = two_workers.gateway.cli("key", "create", "mixed", "--images-per-minute", "1")
     narrow = made.stdout.strip()
     assert statuses(at_once(two_workers.gateway, [Asking(narrow, {"prompt": "its only one"})])) == {200: 1}
-    calls = two_workers.simulator.stats()["calls"]
-    asked = [Asking(key, {"prompt": "dear [delay=0.5]", "seed": 5}) for key in (narrow, wide) for _ in range(number)]
-    answers = at_once(two_workers.gateway, asked)
-    calls = two_workers.simulator.stats()["calls"] - calls
-    refused, paid = statuses(answers[:number]), statuses(answers[number:])
-    print(f"{number} asks of a key without images left: {refused}; {number} of another: {paid}; {calls} upstream call")
-    assert 429 in refused, "one of them led"
-    assert set(refused) <= {200, 429}
-    assert paid == {200: number}
-    assert calls == 1
+    for seed in range(1, 6):  # who leads is decided by chance: until it was one of the refused
+        calls = two_workers.simulator.stats()["calls"]
+        prompt = {"prompt": "dear [delay=0.5]", "seed": seed}
+        answers = at_once(two_workers.gateway, [Asking(key, prompt) for key in (narrow, wide) for _ in range(number)])
+        calls = two_workers.simulator.stats()["calls"] - calls
+        refused, paid = statuses(answers[:number]), statuses(answers[number:])
+        print(f"{number} asks of a key without images: {refused}; {number} of another: {paid}; {calls} upstream call")
+        assert set(refused) <= {200, 429}
+        assert paid == {200: number}
+        assert calls == 1
+        if 429 in refused:
+            return
+    raise AssertionError("none of them led")
