@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.database.engine import sqlite_url
 from tests.servers.postgres import Postgres, postgres
+from tests.servers.seaweedfs import S3Server, seaweedfs
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +45,13 @@ def count(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 def postgres_server() -> Iterator[Postgres]:
     """Share one PostgreSQL; a test that breaks its server starts one of its own."""
     with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Share one S3 server, in whose bucket each has a folder; a test that breaks its server starts one of its own."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

@@ -24,7 +24,7 @@ from tests.servers.pair import pair
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.servers.redis import Server, redis_server
-from tests.servers.seaweedfs import S3Server, seaweedfs
+from tests.servers.seaweedfs import S3Server
 from tests.servers.simulator import launched
 from tests.servers.workers import SECRET, rows
 
@@ -121,8 +121,7 @@ def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     name = server.create_database()
     with (
         redis_server() as redis,
-        seaweedfs(tmp_path_factory.mktemp("s3")) as s3,
-        shared(directory, server.url(name), redis, s3) as one,
+        shared(directory, server.url(name), redis, request.getfixturevalue("s3")) as one,
     ):
         yield one
     server.drop_database(name)

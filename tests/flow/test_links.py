@@ -12,17 +12,10 @@ import pytest
 
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair
-from tests.servers.seaweedfs import S3Server, seaweedfs
+from tests.servers.seaweedfs import S3Server
 from tests.servers.simulator import launched
 
 IM4 = "Invalid input_image parameter. The URL must be publicly reachable"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Run one S3 server for this file."""
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @contextmanager
