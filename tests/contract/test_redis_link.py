@@ -13,7 +13,8 @@ from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisRefused, RedisUnavailable, Script, parse_address
 from gateway.redis_link import notices as notices_module
 from tests.contract.limits_backends import new_metrics, patience, sample, until
-from tests.servers.redis import Server, free_port, redis_cluster, redis_server
+from tests.servers.ports import free_port
+from tests.servers.redis import Server, redis_cluster, redis_server
 
 
 @pytest.fixture(scope="module")

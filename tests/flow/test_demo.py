@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from gateway.simulator import read_bill
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import Process, wait_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.servers.page import served
 from tests.servers.pair import Pair
-from tests.servers.process import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import wait_until
 
 SAMPLES = Path(__file__).with_name("samples")
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]

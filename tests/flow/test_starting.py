@@ -8,7 +8,8 @@ import pytest
 
 from tests.servers.gateway import Gateway, describe
 from tests.servers.pair import Pair
-from tests.servers.process import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import wait_until
 
 FAULTY = """
 [models."flux-2-pro"]

@@ -14,7 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from tests.servers.collector import Collector, attributes, collector
 from tests.servers.gateway import describe
 from tests.servers.pair import Pair
-from tests.servers.process import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import wait_until
 from tests.servers.simulator import UPSTREAM_KEY, launched
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

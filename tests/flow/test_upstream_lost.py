@@ -7,7 +7,7 @@ import pytest
 
 from tests.servers.gateway import gateway
 from tests.servers.pair import Pair, pair
-from tests.servers.process import free_port
+from tests.servers.ports import free_port
 
 UNKNOWN_LOST = "The connection to the image provider was lost; the outcome is unknown"
 UNKNOWN_SILENT = "The image provider did not answer in time; the outcome is unknown"

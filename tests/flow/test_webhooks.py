@@ -13,7 +13,8 @@ from gateway.cli.access import administration, endpoints, in_database
 from gateway.settings import load
 from tests.servers.gateway import Gateway
 from tests.servers.pair import Pair, pair
-from tests.servers.process import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import wait_until
 from tests.servers.receiver import Received, Receiver, receiver
 
 ASYNC = {"Prefer": "respond-async"}

@@ -21,7 +21,8 @@ from gateway.data_dir import DATABASE, database_of
 from gateway.database.migrate import upgrade
 from gateway.settings import load
 from tests.servers.described import described
-from tests.servers.process import PATIENCE_SECONDS, Process, free_port
+from tests.servers.ports import free_port
+from tests.servers.process import PATIENCE_SECONDS, Process
 
 GENERATE = "/images/generate"
 _ADDRESSES = count()

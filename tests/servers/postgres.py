@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+
+from tests.servers.ports import free_port
 
 USER = "gateway"
 PATIENCE_SECONDS = 30.0
@@ -116,7 +117,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """Run a server until the block ends. Its files are outside pytest's directories, which only their owner enters."""
     directory = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
-    server = Postgres(directory, _free_port())
+    server = Postgres(directory, free_port())
     try:
         if os.geteuid() == 0:
             owner = pwd.getpwnam(_owner())
@@ -163,10 +164,3 @@ def _as_owner() -> list[str]:
         return []
     owner = pwd.getpwnam(_owner())
     return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", "--"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,7 +1,6 @@
 """A command of the product as a process of its own, its output in a file."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -98,11 +97,3 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIEN
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return a port of the loopback address on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

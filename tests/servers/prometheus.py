@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.servers.process import PATIENCE_SECONDS, free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.process import PATIENCE_SECONDS, wait_until
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
 

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+
+from tests.servers.ports import free_port
 
 SERVICE = "images"
 _SLOTS = 16384
@@ -195,22 +196,6 @@ def redis_cluster(binary: str | None = None) -> Iterator[Cluster]:
 
 def _tell(client: Redis, *words: str | int) -> Any:
     return client.execute_command("CLUSTER", *words)  # type: ignore[no-untyped-call]  # the package leaves it untyped
-
-
-def free_port() -> int:
-    """Return a port that is free, and so is the one 10,000 above it (a cluster's bus)."""
-    while True:
-        with socket.socket() as low:
-            low.bind(("127.0.0.1", 0))
-            port: int = low.getsockname()[1]
-            if port > 55_000:
-                continue
-            with socket.socket() as high:
-                try:
-                    high.bind(("127.0.0.1", port + 10_000))
-                except OSError:
-                    continue
-            return port
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:

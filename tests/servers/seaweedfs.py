@@ -1,7 +1,6 @@
 """A real S3 for tests: SeaweedFS on loopback, one process, ended by its own id."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,8 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore.store import S3Store
+
+from tests.servers.ports import free_port
 
 _WEED = Path(sys.executable).parent / "weed"
 _SECONDS_TO_START = 60
@@ -30,7 +31,7 @@ class S3Server:
     def __init__(self, directory: Path) -> None:
         """Keep its data in a directory, where it outlives the process."""
         names = (*_PORTS, *(f"{name}.grpc" for name in _PORTS))
-        self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self._ports = {name: free_port() for name in names}
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = False
@@ -102,15 +103,6 @@ def seaweedfs(directory: Path) -> Iterator[S3Server]:
         yield server
     finally:
         server.kill()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
 
 
 def _answers(url: str, method: str) -> bool:

@@ -11,7 +11,8 @@ import httpx
 
 from gateway.money import MICROS_PER_YUAN
 from gateway.simulator import BillLine, read_bill
-from tests.servers.process import Process, free_port
+from tests.servers.ports import free_port
+from tests.servers.process import Process
 
 UPSTREAM_KEY = "upstream-key-4f1c9a70d2b3"
 
