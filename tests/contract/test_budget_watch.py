@@ -182,7 +182,8 @@ def test_of_several_processes_the_eldest_speaks(database_url: str) -> None:
             second = Watched(
                 eldest.database, eldest.metrics, BudgetWatch("proc_2", eldest.database, CALENDAR, eldest.metrics)
             )
-            for name, started in (("proc_2", clock.now() + 1), ("proc_1", clock.now())):
+            moment = clock.now()
+            for name, started in (("proc_2", moment + 1), ("proc_1", moment)):
                 await eldest.database.write(partial(heartbeat, process_id=name, moment=started, alone=False))
             shop = await eldest.tenant("shop", budget_day="1")
             await eldest.spend(shop, 800_000)
