@@ -1,10 +1,6 @@
 """What operators do, by the very commands of the runbook: back up, restore, replace keys and secrets."""
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +17,7 @@ from obstore.store import S3Store
 
 from gateway.data_dir import IMAGES, SPOOL
 from gateway.simulator import BillLine
+from tests.deploy.runbook import do
 from tests.kept import whole
 from tests.servers.gateway import Gateway, describe
 from tests.servers.pair import pair
@@ -31,25 +28,7 @@ from tests.servers.seaweedfs import S3Server, seaweedfs
 from tests.servers.simulator import Simulator, simulator
 from tests.servers.workers import SECRET, rows, standing
 
-RUNBOOK = (Path(__file__).parents[2] / "deploy" / "RUNBOOK.md").read_text()
 ONCE = {"Idempotency-Key": "paid-before-the-backup"}
-
-
-def do(heading: str, gateway: Gateway, *, step: int = 0, **variables: str | Path) -> str:
-    """Run the commands of a step that stands under a heading of the runbook; return what they print."""
-    section = RUNBOOK.split(f"\n### {heading}\n")[1].split("\n### ")[0]
-    commands = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[step]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        env={**gateway.environment, "PATH": path, **{name: str(value) for name, value in variables.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def back_up_under_load(heading: str, gateway: Gateway, key: str, backup: Path) -> list[int]:

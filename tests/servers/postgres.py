@@ -114,9 +114,9 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(within: Path | None = None) -> Iterator[Postgres]:
     """Run a server until the block ends. Its files are outside pytest's directories, which only their owner enters."""
-    directory = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
+    directory = Path(tempfile.mkdtemp(prefix="gateway-postgres-", dir=within))
     server = Postgres(directory, free_port())
     try:
         if os.geteuid() == 0:
