@@ -20,9 +20,10 @@ help: ## List the targets
 demo: $(VENV)/.runtime ## Run a simulated upstream and the gateway, with a tenant, a key and a sample call
 	$(BIN)/gateway demo
 
+# Tests wait more than they compute. A file is one process's, and files come in their order: the short ones at the end.
 test: $(VENV)/.dev ## Run every test with small counts, on real servers
 	deploy/test-tools.sh
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 promises: $(VENV)/.dev ## Run every test with full counts: long outages, many kills
 	deploy/test-tools.sh

@@ -1,12 +1,13 @@
 """What every test may ask for: small or full counts, and databases that are its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from gateway.database.engine import sqlite_url
+from tests.alone import place
 from tests.servers.postgres import Postgres, postgres
 from tests.servers.seaweedfs import S3Server, seaweedfs
 
@@ -32,6 +33,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("full") is not None:
             item.add_marker(pytest.mark.skip(reason="only with --full"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep what is marked `alone`, its fixtures included, apart from what other processes of this run do."""
+    with place(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

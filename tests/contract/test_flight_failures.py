@@ -136,6 +136,7 @@ def test_the_outcome_of_a_stalled_leader_counts(server: Server) -> None:
     asyncio.run(play())
 
 
+@pytest.mark.alone
 def test_lost_notices_cost_a_poll(server: Server) -> None:
     """A follower whose subscription is cut has the outcome at its next look."""
 
@@ -261,6 +262,7 @@ def test_flights_begun_without_redis_are_leased_when_it_is_back() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.alone
 def test_frozen_redis_holds_nobody_up() -> None:
     """When Redis is frozen an ask leads within its patience, and a follower goes on after a lease at the latest."""
 

@@ -45,6 +45,7 @@ def test_a_range_is_of_reservations(database_url: str) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_a_page_takes_fifty_milliseconds(
     database_url: str, count: Callable[[int, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

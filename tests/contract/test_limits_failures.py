@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from gateway.limits import Limiter, Rate, Scope, SharedLimiter, Verdict
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, parse_address
@@ -283,6 +285,7 @@ def test_cancelled_entry_is_freed_by_the_next_renewal() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.alone
 def test_sentinel_failover() -> None:
     """When the primary dies nobody is refused for it, and its successor is used without a restart."""
 
@@ -304,6 +307,7 @@ def test_sentinel_failover() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.alone
 def test_cluster_node_lost_and_back() -> None:
     """When a node of the cluster dies nobody is refused for it, and it is used again when it is back."""
 

@@ -13,6 +13,8 @@ from gateway.redis_link import RedisLink, parse_address
 from tests.contract.limits_backends import fresh_id, new_metrics, open_limiter, patience, sample, tenant, until
 from tests.servers.redis import Server, redis_server, system_redis
 
+pytestmark = pytest.mark.alone
+
 
 def test_script_time_at_500_a_second() -> None:
     """At 500 calls a second over tenant and key, 99 of 100 runs of the script take at most 1 ms of Redis."""

@@ -17,6 +17,7 @@ SECONDS = 2.0
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_a_months_report_takes_two_seconds(
     database_url: str, count: Callable[[int, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def asked_whether_alive(gateway: Gateway) -> Iterator[list[float]]:
         thread.join()
 
 
+@pytest.mark.alone
 def test_the_largest_bodies_at_once_take_turns(both: Pair, body: bytes, count: Callable[[int, int], int]) -> None:
     """Some are generated, the others told to come again; memory stays bounded and the process answers meanwhile."""
     number = count(2, 20)

@@ -10,6 +10,8 @@ import pytest
 from tests.servers.process import wait_until
 from tests.servers.workers import Answer, Caller, Team, callers, change, team, until
 
+pytestmark = pytest.mark.alone
+
 EFFECT_SECONDS = 5.0
 """Within which a change is in effect everywhere."""
 

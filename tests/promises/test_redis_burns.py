@@ -12,6 +12,8 @@ from tests.servers.process import wait_until
 from tests.servers.redis import Server
 from tests.servers.workers import Answer, Caller, Team, callers, standing, team, until
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 0.6
 """Seconds that a request waits for Redis at the most, all trips together."""
 

@@ -16,6 +16,8 @@ from tests.servers.gateway import Gateway
 from tests.servers.pair import pair
 from tests.servers.workers import Caller, callers, rows
 
+pytestmark = pytest.mark.alone
+
 WITH_REDIS, WITHOUT = 1.0, 5.0
 QUIET_SECONDS = 0.5
 

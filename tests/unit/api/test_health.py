@@ -39,6 +39,7 @@ def test_a_flood_of_probes_is_one_question() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.alone
 def test_what_hangs_is_down_and_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hanging store holds up the first probe for the patience, later ones for less, and is up once it answers."""
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)

@@ -222,7 +222,7 @@ def test_stops_at_the_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("gzip", gzip.compress(b"image")), ("deflate", zlib.compress(b"image"))]
+    ("encoding", "body"), [("gzip", gzip.compress(b"image", mtime=0)), ("deflate", zlib.compress(b"image"))]
 )
 def test_decodes_what_was_compressed_anyway(encoding: str, body: bytes) -> None:
     """An image that a server compresses unasked is still the image."""
