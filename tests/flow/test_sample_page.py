@@ -27,11 +27,12 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def keys(shared: Pair, port: int) -> dict[str, str]:
-    """A key of each of some tenants whose origin is the page's: one without limits, one without money, a slow one."""
+    """A key of each of some tenants whose origin is the page's: without limits, without money, slow, with Base64."""
     policies: dict[str, dict[str, object]] = {
         "free": {},
         "poor": {"budget_total": "0.000001"},
         "slow": {"images_per_minute": 20, "burst": 1},
+        "inline": {"image_format": "base64"},
     }
     origins = [f"http://127.0.0.1:{port}"]
     return {
@@ -154,6 +155,25 @@ def test_a_reload_loses_nothing(shared: Pair, page: Page, key: str, port: int) -
         assert_seen(page, "a slow one [delay=3]")
         page.reload()
         assert_seen(page, "a slow one [delay=3]")
+    assert shared.simulator.stats()["calls"] == calls + 1
+
+
+def test_two_tabs_show_a_picture_once(shared: Pair, page: Page, keys: dict[str, str], port: int) -> None:
+    """Opened again beside itself while a picture is being made, the page shows it in both, once, as a link.
+
+    However the tenant likes its images.
+    """
+    calls, prompt = shared.simulator.stats()["calls"], "for two [delay=3]"
+    with served(shared.gateway.url, keys["inline"], port) as url:
+        page.goto(url)
+        generate(page, prompt)
+        expect(page.locator("[data-stage=generating].now")).to_be_visible()
+        other = page.context.new_page()
+        other.goto(url)
+        for tab in (page, other):
+            assert_seen(tab, prompt)
+        page.reload()
+        expect(page.get_by_role("img", name=prompt)).to_have_count(1)
     assert shared.simulator.stats()["calls"] == calls + 1
 
 
