@@ -18,6 +18,7 @@ import pytest
 from openai.types import Image, ImagesResponse
 
 from gateway.money import MICROS_PER_YUAN
+from tests.flow.test_client_tokens import token
 from tests.servers.pair import Pair
 from tests.unit.images.pictures import picture
 
@@ -120,6 +121,17 @@ def test_an_idempotency_key_covers_every_image(shared: Pair) -> None:
         assert again.json()["data"] == first.json()["data"]
         assert raw(shared, headers=headers, n=2, prompt="other").status_code == 422
         assert raw(shared, headers={"Idempotency-Key": "k" * 254}, n=2).status_code == 400
+    calls = shared.simulator.stats()["calls"]
+    assert raw(shared, headers=headers, n=3).json()["data"][:2] == first.json()["data"]
+    assert shared.simulator.stats()["calls"] == calls + 1, "one more is made, and nothing twice"
+
+
+def test_a_token_makes_as_many_images_as_it_has_left(shared: Pair) -> None:
+    """Of three with a cap of two, two are made; what the cap refuses is told beside them."""
+    capped = token(shared, shared.key, max_images=2)
+    said = raw(shared, capped, n=3).json()
+    assert (len(said["data"]), [error["status"] for error in said["errors"]]) == (2, [402])
+    assert raw(shared, capped).status_code == 402
 
 
 def test_partial_success_is_told(shared: Pair) -> None:
