@@ -27,15 +27,17 @@ _LONG_NUMBER_BODY_MAX = 1_048_576
 
 _COMMAS_MAX = 262_144
 """Twice as many as the longest documented prompt has characters; each may stand for a value of some 100 bytes."""
-_STEP = 8 * 1_048_576
+_STEP = 65_536
 
 
 def is_crowded(body: bytes) -> bool:
     """Tell whether JSON may hold so many values that reading it would take many times its own memory, and seconds.
 
-    Counted in steps, between which other threads have their turn.
+    Counted in steps, between which other threads have their turn; a step without any, as there are in Base64, is
+    passed over ten times as fast.
     """
-    return sum(body.count(b",", start, start + _STEP) for start in range(0, len(body), _STEP)) > _COMMAS_MAX
+    steps = ((start, start + _STEP) for start in range(0, len(body), _STEP))
+    return sum(body.count(b",", *step) for step in steps if body.find(b",", *step) >= 0) > _COMMAS_MAX
 
 
 def read_members(body: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+import pybase64
 import structlog
 
 from gateway.aside import aside
@@ -91,7 +92,7 @@ class Keeper:
     async def _keep_one(
         self, store: SpooledStore, image: ReturnedImage, generation_id: str, begun: float
     ) -> tuple[ReplyImage | None, float]:
-        fetched = 0.0
+        fetched, content = 0.0, b""
         try:
             if image.kind == "url":
                 content = await self._fetcher.fetch(image.image)
@@ -99,6 +100,7 @@ class Keeper:
                 kept = await _sized(len(content), _describe, image, content)
             else:
                 kept, content = await _sized(len(image.image), _decode, image)
+                image.image = ""
             await store.put(kept.name, content)
         except FetchFailed as error:
             self._failed("fetch", generation_id, str(error))
@@ -108,10 +110,10 @@ class Keeper:
             return None, fetched
         except StoreUnavailable as error:
             self._failed("store", generation_id, str(error))
-            return _passed(image), fetched
+            return _passed(image, content), fetched
         except Exception as error:  # noqa: BLE001 -- one bad image must not cost the others that were paid for with it
             self._failed("store", generation_id, repr(error))
-            return _passed(image), fetched
+            return _passed(image, content), fetched
         self._metrics.kept_bytes.inc(len(content))
         return kept, fetched
 
@@ -146,5 +148,7 @@ def _describe(image: ReturnedImage, content: bytes) -> KeptImage:
     )
 
 
-def _passed(image: ReturnedImage) -> PassedImage:
-    return PassedImage(image.kind, image.image, image.media_type, image.revised_prompt)
+def _passed(image: ReturnedImage, decoded: bytes = b"") -> PassedImage:
+    """Pass an image on as it came, or as it came before it was decoded."""
+    text = image.image or pybase64.b64encode(decoded).decode()
+    return PassedImage(image.kind, text, image.media_type, image.revised_prompt)

@@ -91,6 +91,7 @@ class Upstream:
             account.label: metrics.upstream_breaker_open.labels(account.label) for account in self._accounts
         }
         self._out = dict.fromkeys(self._breakers, False)
+        self._turn = asyncio.Lock()
         self._log = structlog.get_logger("gateway.upstream")
 
     async def generate(self, wire: Mapping[str, object], deadline: float) -> Answered:
@@ -148,7 +149,11 @@ class Upstream:
     async def _read(self, reply: Reply) -> Answer:
         if len(reply.body) > _READ_OFF_LOOP:
             return await aside(read_answer, reply.status, reply.headers, reply.body, self._config.keys)
-        return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
+        if len(reply.body) <= _OFF_LOOP:
+            return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
+        async with self._turn:  # of those that came in one turn of the loop, one in each turn
+            await asyncio.sleep(0)
+            return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
 
     def _learn(self, account: Account, answer: Answer, now: float) -> None:
         """Tell the account's state what came of a call, and the operator what changed."""

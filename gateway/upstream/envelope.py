@@ -27,11 +27,12 @@ _IRREGULAR = "-_ \t\r\n\v\f"
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReturnedImage:
     """One image as upstream gave it: a link, or bare padded Base64 of the standard alphabet (not yet decoded).
 
-    `media_type` is upstream's word only; the bytes decide.
+    `media_type` is upstream's word only; the bytes decide. `image` is emptied by whoever has decoded it: an answer may
+    live for long beside its images, and its megabytes shall not be held twice.
     """
 
     kind: Literal["url", "base64"]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from gateway.data_dir import IMAGES, SPOOL
 from tests.servers.pair import Pair
 from tests.servers.process import wait_until
@@ -106,11 +108,12 @@ def test_a_full_spool_begins_nothing(fresh: Callable[..., Pair]) -> None:
     assert both.post().status_code == 200
 
 
-def test_with_the_spool_failing_too_the_caller_gets_what_was_paid(fresh: Callable[..., Pair]) -> None:
+@pytest.mark.parametrize("model", ["flux-2-pro", "gemini-2.5-flash-image"])
+def test_with_the_spool_failing_too_the_caller_gets_what_was_paid(fresh: Callable[..., Pair], model: str) -> None:
     """What ran when both failed is given as upstream sent it, marked and counted as not kept; then nothing begins."""
     both = fresh()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(both.post, "[delay=1]")
+        running = pool.submit(both.post, "[delay=1]", model=model)
         wait_until(lambda: bool(both.simulator.stats()["open"] == 1), "the call to be upstream")
         in_the_way = break_store(both)
         spool = both.gateway.data_dir / SPOOL
@@ -118,9 +121,13 @@ def test_with_the_spool_failing_too_the_caller_gets_what_was_paid(fresh: Callabl
         answer = running.result()
     assert (answer.status_code, answer.headers["x-image-kept"]) == (200, "no")
     (image,) = answer.json()["data"]
-    assert image["image"].startswith(both.simulator.url)
+    if image["type"] == "url":
+        assert image["image"].startswith(both.simulator.url)
+        content = both.gateway.http.get(image["image"]).content
+    else:
+        content = base64.b64decode(image["image"], validate=True)
     drawn = both.simulator.bill()[-1].images[0].sha256
-    assert hashlib.sha256(both.gateway.http.get(image["image"]).content).hexdigest() == drawn
+    assert hashlib.sha256(content).hexdigest() == drawn
     assert both.gateway.metric("gateway_keep_failures_total", cause="store") == 1
     with both.untouched():
         assert both.post().status_code == 503
