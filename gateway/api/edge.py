@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.errors import render, render_bug
+from gateway.api.errors import AnswerCut, render, render_bug
 from gateway.api.pages import Pages, header_of, readable
 from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
 from gateway.ids import request_id
@@ -67,20 +67,25 @@ class Edge:
 
         try:
             await (await self._way(scope))(scope, receive_to_the_end, send_with_id)
-        except asyncio.CancelledError:
-            # The server does not wait for this request any longer.
+        except (asyncio.CancelledError, Exception) as error:  # noqa: BLE001 -- the last line of defence
+            last = self._last_word(error, scope, seen)
             if status == 0:
-                await render(Unavailable("The gateway is shutting down", retry_after=5), scope["path"])(
-                    scope, receive, send_with_id
-                )
-        except Exception:  # noqa: BLE001 -- the last line of defence; it logs the whole error
-            self._log.exception("bug", method=scope["method"], path=_shown(scope["path"]), **seen)
-            if status == 0:
-                await render_bug(scope["path"])(scope, receive, send_with_id)
+                await last(scope, receive, send_with_id)
         finally:
             if scope["path"] not in UNLOGGED:
                 seen.update(method=scope["method"], path=_shown(scope["path"]), status=status)
                 self._log.info("request", seconds=round(time.monotonic() - began, 6), **seen)
+
+    def _last_word(self, error: BaseException, scope: Scope, seen: Seen) -> ASGIApp:
+        """Say what is left to say to a request that ended so, if nothing has been said yet; log the whole of a bug."""
+        match error:
+            case asyncio.CancelledError():  # the server does not wait for this request any longer
+                return render(Unavailable("The gateway is shutting down", retry_after=5), scope["path"])
+            case AnswerCut():
+                seen["reason"] = str(error)
+            case _:
+                self._log.error("bug", exc_info=error, method=scope["method"], path=_shown(scope["path"]), **seen)
+        return render_bug(scope["path"])
 
     async def _way(self, scope: Scope) -> ASGIApp:
         """Say who answers: for a page, perhaps only whether it may ask; for nobody, if it asks for a NUL.

@@ -37,6 +37,10 @@ def openai_envelope(
     return Response(orjson.dumps(content), status, headers=headers, media_type="application/json")
 
 
+class AnswerCut(Exception):
+    """An answer that has begun cannot be ended. Its connection is closed, so that nobody takes it for whole."""
+
+
 def render(error: GatewayError, path: str = "") -> Response:
     """Answer an expected failure: its public text, and the headers that say what to do about it."""
     headers = dict(error.headers)

@@ -4,6 +4,7 @@ Conditional and range requests as in RFC 9110, 13 and 14: a name never stands fo
 """
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway import clock
+from gateway.api.errors import AnswerCut
 from gateway.errors import (
     Forbidden,
     LedgerUnavailable,
@@ -124,8 +126,17 @@ def _serve(request: Request, image: StoredImage, headers: dict[str, str]) -> Res
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=image.name.media_type)
     return StreamingResponse(
-        image.read(start, end), status_code=status, headers=headers, media_type=image.name.media_type
+        _pieces(image, start, end), status_code=status, headers=headers, media_type=image.name.media_type
     )
+
+
+async def _pieces(image: StoredImage, start: int, end: int) -> AsyncIterator[bytes]:
+    """Read an image. Raises AnswerCut if it is erased, or its store goes, meanwhile: the headers have left by then."""
+    try:
+        async for piece in image.read(start, end):
+            yield piece
+    except StoreUnavailable as error:
+        raise AnswerCut(f"the answer was cut: {error}") from error
 
 
 def _part(asked: str, size: int) -> tuple[int, int] | None:

@@ -1,10 +1,13 @@
 """One line of the log a request, by which it is found again and which says how it went."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
+import pytest
 
+from gateway.data_dir import IMAGES
 from tests.servers.pair import Pair
 from tests.servers.process import wait_until
 
@@ -72,3 +75,19 @@ def test_a_prompt_is_logged_only_where_the_tenant_wants_it(shared: Pair) -> None
     key = shared.gateway.tenant("talkative", log_prompts="yes")
     assert line_of(shared, shared.gateway.post(key, prompt="wombat " * 1000))["prompt"] == ("wombat " * 1000)[:4096]
     assert "quokka" not in shared.gateway.log
+
+
+def test_an_image_that_goes_while_it_is_read_is_no_bug(shared: Pair) -> None:
+    """Its answer is cut, so that nobody takes it for whole, and the line of the request says why."""
+    link = shared.post("a mayfly").json()["data"][0]["image"]
+    name = urlsplit(link).path.rpartition("/")[2]
+    path = next((shared.gateway.data_dir / IMAGES).rglob(name))
+    with path.open("r+b") as large:
+        large.truncate(64 << 20)
+    with shared.gateway.http.stream("GET", link) as answer:
+        path.unlink()
+        with pytest.raises(httpx.RemoteProtocolError):
+            answer.read()
+    line = line_of(shared, answer)
+    assert (line["event"], line["status"]) == ("request", 200)
+    assert line["reason"].startswith("the answer was cut: ")
