@@ -1,7 +1,8 @@
 """Erasure in the ledger: what a caller said and got goes, what it cost stays.
 
 First it is asked for (`erase_asked_at`): in that transaction every word of the caller's leaves the row, and from then
-on nobody is shown anything of it. When cached replies and bytes are gone too, it is done (`erased_at`). What is left is
+on the row shows nothing of it. When cached replies and bytes are gone too, it is done (`erased_at`); until then, while
+Redis or the image store is away, whoever has a link of an image can still follow it. What is left is
 money, model, counts, day and whose it was, the names and digests of the images, and the fingerprint, by which a repeat
 of the idempotency key is known: it is never paid for again.
 """

@@ -40,7 +40,7 @@ class FoundImage:
     sha256: str
     created_at: Millis
     erased: bool
-    """Whether its erasure was asked for: it is not stored, served or sent any more."""
+    """Whether its erasure was asked for: it is not stored or sent any more, and its bytes go."""
 
 
 _COLUMNS = (
