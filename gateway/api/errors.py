@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
+from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound, Unauthorized, Unavailable
 
 BUG = "Internal error"
 OPENAI = "/v1/"
@@ -48,6 +48,8 @@ def render(error: GatewayError, path: str = "") -> Response:
         headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = "5"
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.final:
         headers["x-should-retry"] = "false"
     if path.startswith(OPENAI):

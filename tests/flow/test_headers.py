@@ -42,7 +42,9 @@ def test_another_form_is_no_key(shared: Pair, form: str) -> None:
     """An empty, misspelt or repeated key is refused in the document's words, and nothing is started."""
     with shared.untouched():
         value = form.format(shared.key, shared.key)
-        assert_refused(send(shared, ("Authorization", value), JSON), 401, KEY)
+        answer = send(shared, ("Authorization", value), JSON)
+        assert_refused(answer, 401, KEY)
+        assert answer.headers["www-authenticate"] == "Bearer"  # RFC 9110, 15.5.2
 
 
 def test_a_damaged_key_is_no_key(shared: Pair) -> None:

@@ -151,6 +151,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
     "Age": ("Seconds since the reply was made (RFC 9111, 5.1)", {"type": "string", "pattern": "^[0-9]+$"}),
     "RateLimit": ("What is left of each limit (IETF draft)", TEXT),
     "RateLimit-Policy": ("The limits (IETF draft)", TEXT),
+    "WWW-Authenticate": ("What opens it (RFC 9110, 11.6.1)", {"const": "Bearer"}),
     "Retry-After": ("Seconds until it is worth another try", {"type": "string", "pattern": "^[0-9]+$"}),
     "Idempotent-Replayed": ("This is the answer of the first request with the same key", {"const": "true"}),
     "Preference-Applied": ("The preferences that were honoured (RFC 7240)", TEXT),

@@ -29,6 +29,7 @@ EVERYWHERE = frozenset({400, 403, 503})
 
 ON_EVERY_ANSWER = ("X-Request-Id",)
 _SAID: Mapping[int, Sequence[str]] = {
+    401: ("WWW-Authenticate",),
     402: ("x-should-retry",),
     405: ("Allow",),
     409: ("Retry-After", "x-should-retry"),
