@@ -17,7 +17,7 @@ RETRY_SECONDS = (3, 8)
 
 
 class Hold:
-    """What one request holds of the room: nothing yet; what it holds at the end of its block is given back."""
+    """What one request holds of the room. It begins with nothing, and gives back what it holds when its block ends."""
 
     __slots__ = ("_room", "size")
 

@@ -33,8 +33,8 @@ _STEP = 65_536
 def is_crowded(body: bytes) -> bool:
     """Tell whether JSON may hold so many values that reading it would take many times its own memory, and seconds.
 
-    Counted in steps, between which other threads have their turn; a step without any, as there are in Base64, is
-    passed over ten times as fast.
+    Counted in steps, between which other threads have their turn. Most steps of Base64 have no comma: to find none is
+    several times as fast as to count them.
     """
     steps = ((start, start + _STEP) for start in range(0, len(body), _STEP))
     return sum(body.count(b",", *step) for step in steps if body.find(b",", *step) >= 0) > _COMMAS_MAX

@@ -148,6 +148,7 @@ class Sweeper:
     metrics: Metrics
     _swept: float = -SWEEP_SECONDS
     _away_until: float = 0.0
+    _redis_away: bool = False
     _log: Any = field(default_factory=lambda: structlog.get_logger("erase"))
 
     async def run(self) -> None:
@@ -180,7 +181,7 @@ class Sweeper:
         """
         done = 0
         while doomed := await self.eraser.database.read(erasure.waiting):
-            if not await self.eraser.caches.drop(doomed) or time.monotonic() < self._away_until:
+            if not await self._dropped(doomed) or time.monotonic() < self._away_until:
                 break
             gone = await self.eraser.finish(doomed)
             done += gone
@@ -188,6 +189,14 @@ class Sweeper:
                 self._away_until = time.monotonic() + AWAY_SECONDS
                 break
         return done
+
+    async def _dropped(self, doomed: Sequence[Doomed]) -> bool:
+        """Drop the cached replies; return whether they are gone. Says once that Redis is away."""
+        dropped = await self.eraser.caches.drop(doomed)
+        if not dropped and not self._redis_away:
+            self._log.warning("erasures wait", reason="Redis is away, so cached replies cannot be dropped")
+        self._redis_away = not dropped
+        return dropped
 
 
 async def ask_for_overdue(database: Database, now: Millis) -> int:

@@ -30,7 +30,7 @@ class LinkInvalid(Exception):
 class LinkKeys:
     """The signing keys of a sequence of secrets, the newest first; the newest signs, all are accepted."""
 
-    _keys: tuple[hmac.HMAC, ...] = field(repr=False)  # to be copied: half the work of a digest from the key
+    _keys: tuple[hmac.HMAC, ...] = field(repr=False)  # copied: less work than a digest of a key
 
     @classmethod
     def derive(cls, secrets: Sequence[bytes]) -> "LinkKeys":

@@ -201,8 +201,9 @@ class Ledger:
 
     async def _heartbeat(self) -> None:
         now = clock.now()
+        await self._database.write(lambda connection: processes.heartbeat(connection, self._process_id, now))
         given_up = await self._database.write(
-            lambda connection: processes.heartbeat(connection, self._process_id, now, alone=self._alone)
+            lambda connection: processes.give_up(connection, self._process_id, now, alone=self._alone)
         )
         if given_up:
             self._log.warning("generations of a gone process are unknown now", generations=given_up)

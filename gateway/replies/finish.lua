@@ -1,10 +1,12 @@
 -- End a lead: leave its outcome for the followers, or pass the lead on. Version 1.
 --
--- Changes with: lead.lua and forget.lua (the same keys), leases.py (which calls it), shared_flight.py (which listens to the channel).
+-- Changes with: lead.lua and forget.lua (the same keys), leases.py (which calls it), shared_flight.py (which listens to
+-- the channel).
 --
 -- KEYS[1]  the lease: the token of the leader, or 'free'
 -- KEYS[2]  the last outcome: a hash of its leader's token ('by') and its text ('text')
--- KEYS[3]  there for a while after what the leader made was forgotten: then nobody is told of it
+-- KEYS[3]  there for a while after what the leader made was forgotten: then nobody is told of it, and the lead is passed
+--          on
 -- ARGV[1]  token of the leader
 -- ARGV[2]  milliseconds for which a lease lasts
 -- ARGV[3]  milliseconds for which an outcome is kept
@@ -17,8 +19,8 @@
 local leads = redis.call('GET', KEYS[1]) == ARGV[1]
 local news = leads
 
-if ARGV[5] then
-  if redis.call('EXISTS', KEYS[3]) == 0 and redis.call('HGET', KEYS[2], 'by') ~= ARGV[1] then
+if ARGV[5] and redis.call('EXISTS', KEYS[3]) == 0 then
+  if redis.call('HGET', KEYS[2], 'by') ~= ARGV[1] then
     redis.call('HSET', KEYS[2], 'by', ARGV[1], 'text', ARGV[5])
     redis.call('PEXPIRE', KEYS[2], ARGV[3])
     news = true

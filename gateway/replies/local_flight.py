@@ -94,14 +94,15 @@ class LocalFlights:
                 flight.forgotten = True
         return True
 
-    def end(self, lead: Lead, outcome: str | None) -> None:
-        """End a lead, as `finish` does, awaiting nothing."""
+    def end(self, lead: Lead, outcome: str | None, *, remember: bool = True) -> None:
+        """End a lead, as `finish` does, awaiting nothing; perhaps only for those who wait already."""
         flight = self._flying.get(lead.key)
         if flight is None or flight.lead != lead:
             return
         if outcome is not None and not flight.forgotten:
             self._ended.pop(lead.key, None)
-            self._ended[lead.key] = _Ended(self._clock(), lead, outcome)
+            if remember:
+                self._ended[lead.key] = _Ended(self._clock(), lead, outcome)
             for turn in flight.waiting:
                 turn.set_result(Followed(outcome))
             flight.waiting.clear()

@@ -78,8 +78,8 @@ class SharedFlights:
             match turn:
                 case Lead():
                     self._leases.hold(here)
-                case Followed(outcome=outcome):
-                    self._local.end(here, outcome)
+                case Followed(outcome=outcome):  # Redis remembers it, and forgets it if it is erased
+                    self._local.end(here, outcome, remember=False)
                 case Overdue():  # or cancelled
                     self._local.end(here, None)
                     self._leases.disown(here)
@@ -131,7 +131,7 @@ class SharedFlights:
             await self._leases.end(lead, outcome, patience)
 
     async def forget(self, tenant_id: str, generations: Iterable[Named], patience: Patience) -> bool:
-        """See `Flights`. Another process may remember for a minute what its own followers were told."""
+        """See `Flights`. The leader's own process may yet tell its own followers, and remember it for a minute."""
         forgotten = list(generations)
         await self._local.forget(tenant_id, forgotten, patience)
         leads = (lead_of(tenant_id, generation) for generation in forgotten)

@@ -49,7 +49,9 @@ class Pepper:
         if not gateway_secrets or not all(gateway_secrets):
             raise ValueError("keys need a secret, and none may be empty")
         derived = (hmac.digest(secret, b"key-digest", "sha256") for secret in gateway_secrets)
-        self._peppers = [hmac.new(pepper, digestmod="sha256") for pepper in derived]  # half the work of a digest
+        self._peppers = [
+            hmac.new(pepper, digestmod="sha256") for pepper in derived
+        ]  # copied: less work than a digest of a key
 
     def digest(self, key: str) -> str:
         """Return the digest that a new key is stored by."""

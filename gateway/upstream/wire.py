@@ -35,8 +35,8 @@ _DEAD_MAX = 16
 _HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)  # where there is no RDHUP, only a full close is seen
 _SLICE = 256 * 1024
 _READ_BUFFER = 120 * 1024
-"""A connection with twice as much unread is paused. The event loop reads 256,000 bytes at once, so that is after one
-read: dozens of large replies that come together hold up the loop for a few milliseconds a turn, not for fifty."""
+"""aiohttp pauses a connection with more than twice as much unread, which is after one read: the event loop reads up to
+256,000 bytes at once. So dozens of large replies that come together hold it up for milliseconds, not for fifty."""
 _FAILURES = (aiohttp.ClientError, OSError)  # OSError includes TimeoutError
 
 

@@ -184,7 +184,7 @@ def test_of_several_processes_the_eldest_speaks(database_url: str) -> None:
             )
             moment = clock.now()
             for name, started in (("proc_2", moment + 1), ("proc_1", moment)):
-                await eldest.database.write(partial(heartbeat, process_id=name, moment=started, alone=False))
+                await eldest.database.write(partial(heartbeat, process_id=name, moment=started))
             shop = await eldest.tenant("shop", budget_day="1")
             await eldest.spend(shop, 800_000)
             assert await second.warnings() == []

@@ -19,7 +19,7 @@ from tests.books import YUAN, add_tenant, open_ledger, opened, reservation
 
 async def watch(database: Database, process: str) -> DecidedWatch:
     """Give the watch of a process that lives."""
-    await database.write(lambda sql: heartbeat(sql, process, clock.now(), alone=False))
+    await database.write(lambda sql: heartbeat(sql, process, clock.now()))
     return DecidedWatch(process, database, Metrics(CollectorRegistry()))
 
 

@@ -284,8 +284,10 @@ def test_what_is_forgotten_before_it_is_told(url: str | None) -> None:
         follower = await following(other, team)
         assert await one.forget(team, [(PRINT, "gen_1")], patience())
         await one.finish(mine, "a picture", patience())
+        finished = time.monotonic()
         theirs = await follower
         assert isinstance(theirs, Lead)
+        assert time.monotonic() - finished < 3, "it does not wait for a lease that nobody renews"
         await other.finish(theirs, "another", patience())
         assert await ask(one, team, since=began) == Followed("another")
 

@@ -14,7 +14,7 @@ from gateway import clock
 from gateway.database.engine import Database
 from gateway.database.tables import images, processes
 from gateway.ledger.journal import JournaledImage
-from gateway.ledger.processes import GONE_AFTER_MS, goodbye, heartbeat
+from gateway.ledger.processes import GONE_AFTER_MS, give_up, goodbye, heartbeat
 from gateway.ledger.records import PERIODS, Abandonment, Admitted, Budget, Duplicate, Exhausted, Period, Settlement
 from gateway.ledger.unknown import decide, list_unknown, settle_overdue
 from tests.books import (
@@ -255,14 +255,14 @@ def test_what_a_gone_process_reserved_becomes_unknown(database_url: str, tmp_pat
             tenant = await database.write(add_tenant)
             asked = {}
             for process, beat in (("prc_gone", MOMENT), ("prc_here", MOMENT + 1)):
-                await database.write(partial(heartbeat, process_id=process, moment=beat, alone=False))
+                await database.write(partial(heartbeat, process_id=process, moment=beat))
                 asked[process] = reservation(tenant)
                 await open_ledger(database, tmp_path, process_id=process).reserve(asked[process])
             later = MOMENT + GONE_AFTER_MS + 1
-            assert await database.write(lambda sql: heartbeat(sql, "prc_new", later, alone=False)) == 1
+            assert await database.write(lambda sql: give_up(sql, "prc_new", later, alone=False)) == 1
             states = {name: (await _row(database, one.id)).state for name, one in asked.items()}
             assert states == {"prc_gone": "unknown", "prc_here": "reserved"}
-            assert await database.write(lambda sql: heartbeat(sql, "prc_new", later, alone=True)) == 1
+            assert await database.write(lambda sql: give_up(sql, "prc_new", later, alone=True)) == 1
             await database.write(lambda sql: goodbye(sql, "prc_new"))
             left = await database.read(lambda sql: set(sql.scalars(select(processes.c.id))))
             assert left == {"prc_gone", "prc_here"}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from gateway.ledger.bill import FREE, Bill
 from gateway.ledger.journal import Journal
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.processes import heartbeat
+from gateway.ledger.processes import give_up
 from gateway.ledger.records import Abandonment
 from gateway.ledger.reserve import lock_tenants
 from gateway.ledger.settle import settle
@@ -131,7 +131,7 @@ def test_who_gives_up_waits_for_a_late_settlement(postgres_url: str, tmp_path: P
 
             settling = asyncio.create_task(database.write(settle_when_others_wait))
             await locked.wait()
-            given_up = await database.write(lambda sql: heartbeat(sql, "prc_new", MOMENT, alone=False))
+            given_up = await database.write(lambda sql: give_up(sql, "prc_new", MOMENT, alone=False))
             assert (given_up, await settling) == (1, [True])
             states = [(await database.read(partial(row_of, generation=one.id))).state for one in (late, lost)]
             assert states == ["settled", "unknown"]

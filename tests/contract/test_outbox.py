@@ -18,7 +18,7 @@ from gateway.database.tables import webhook_endpoints, webhook_events
 from gateway.errors import InvalidRequest
 from gateway.guard import Guard
 from gateway.ledger.bill import FREE, Bill
-from gateway.ledger.processes import heartbeat
+from gateway.ledger.processes import give_up
 from gateway.ledger.records import Abandonment, Reservation
 from gateway.ledger.reserve import reserve
 from gateway.ledger.settle import abandon, settle
@@ -92,8 +92,8 @@ def test_each_end_is_told_once(database_url: str) -> None:
                     )
                     lost = [Abandonment(one.id, tenant, "lost") for one in (asked[2], silent[1])]
                     abandon(sql, lost)
-                assert heartbeat(sql, "proc_2", MOMENT, alone=True) == 2
-                assert heartbeat(sql, "proc_2", MOMENT, alone=True) == 0
+                assert give_up(sql, "proc_2", MOMENT, alone=True) == 2
+                assert give_up(sql, "proc_2", MOMENT, alone=True) == 0
                 decide_one(sql, asked[3].id, FREE, by="ann")
                 settle(sql, [replace(settlement(asked[2]), bill=Bill("exact", 7))])
                 settle_overdue(sql, MOMENT + 1, MOMENT + 2)

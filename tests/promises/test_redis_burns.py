@@ -133,7 +133,7 @@ def assert_promises(load: Load, began: float, calls: int, forgotten: int) -> Non
         f"{load.name}: {len(everybody)} asked, the slowest {slowest:.2f} s ({calm:.2f} s before), "
         f"{admitted / promised:.2f} of the rate, poor spent {spent[0] / 1e6:.6f}"
     )
-    assert {answer.status for answer in free} == {200}
+    assert {answer.status for answer in free} == {200}, {answer.body for answer in free if answer.status != 200}
     assert slowest <= PATIENCE + max(calm, LOADED)
     assert {answer.status for answer in steady} <= {200, 429}
     assert admitted <= (promised + RATE * forgotten + 1 if forgotten else 1.25 * promised)

@@ -24,7 +24,7 @@ from gateway.aside import aside
 from gateway.catalog import CatalogFile
 from gateway.clock import Calendar
 from gateway.contract import Violation, is_plain_json, read_members
-from gateway.errors import GatewayError, InvalidRequest, KeyReused, StillRunning, UnsupportedMediaType
+from gateway.errors import GatewayError, InvalidRequest, LedgerUnavailable, UnsupportedMediaType
 from gateway.flow.call import Call
 from gateway.flow.generate import Generator
 from gateway.flow.reply import Reply
@@ -120,7 +120,7 @@ class OpenAIImages:
     async def _made(self, calls: Sequence[Call], caller: Caller, wanted: Wanted) -> list[Reply | GatewayError]:
         """Make the images, all at once: each may fail by itself, and one that fails stops no other.
 
-        Raises KeyReused if an idempotency key that one of them has is another request's.
+        Raises KeyReused if an idempotency key that one of them has is another request's, LedgerUnavailable.
         """
         await self._require_same(calls, caller, wanted)
         first = asyncio.create_task(self._one(calls[0], caller, wanted, 0))
@@ -130,17 +130,23 @@ class OpenAIImages:
     async def _others(
         self, first: "asyncio.Task[Reply | GatewayError]", calls: Sequence[Call], caller: Caller, wanted: Wanted
     ) -> list[Reply | GatewayError]:
-        """Make all images but the first, whose idempotency key stands for all: none is begun if that is another's."""
+        """Make all images but the first, whose idempotency key stands for all: none is begun if that was refused."""
         if len(calls) > 1 and calls[0].idempotency_key is not None:
             await calls[0].accounted(first)
             if first.done():
-                if isinstance(first.result(), KeyReused | StillRunning):
+                if isinstance(first.result(), GatewayError) and not (calls[0].reserved.is_set() or calls[0].collapsed):
                     return []
-                await self._require_same(calls, caller, wanted)  # what the cache had holds no key by itself
+                try:
+                    await self._require_same(calls, caller, wanted)  # what the cache had holds no key by itself
+                except LedgerUnavailable as error:
+                    return [error] * (len(calls) - 1)  # the first is there, and perhaps paid for
         return await asyncio.gather(*(self._one(calls[index], caller, wanted, index) for index in range(1, len(calls))))
 
     async def _require_same(self, calls: Sequence[Call], caller: Caller, wanted: Wanted) -> None:
-        """Return if the idempotency key of each of several images is new or its own. Raises KeyReused."""
+        """Return if the idempotency key of each of several images is new or its own.
+
+        Raises KeyReused and LedgerUnavailable.
+        """
         if len(calls) > 1:
             for call, ask in zip(calls, wanted.asks, strict=True):
                 await self.generator.require_same(call, caller, ask)

@@ -23,7 +23,7 @@ from sqlalchemy.pool import StaticPool
 from gateway.database.migrate import upgrade
 from gateway.database.tables import generations
 from gateway.ledger.bill import FREE, Bill
-from gateway.ledger.processes import GONE_AFTER_MS, heartbeat
+from gateway.ledger.processes import GONE_AFTER_MS, give_up, heartbeat
 from gateway.ledger.records import (
     Abandonment,
     Admitted,
@@ -213,7 +213,8 @@ class Books(RuleBasedStateMachine):
 
     def beat(self, process: str) -> None:
         with self.transaction() as sql:
-            heartbeat(sql, process, self.now, alone=False)
+            heartbeat(sql, process, self.now)
+            give_up(sql, process, self.now, alone=False)
 
     def teardown(self) -> None:
         self.engine.dispose()
