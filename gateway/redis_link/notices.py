@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from redis.asyncio.client import PubSub
@@ -23,15 +24,13 @@ async def listen(client: Client, channel: str) -> AsyncGenerator[bytes | None, N
     missed, so whatever is known from notices must be looked up anew. Close it with `contextlib.aclosing`.
     """
     while True:
-        pubsub = client.pubsub()
         try:
-            await pubsub.subscribe(channel)
-            async for payload in _payloads(pubsub):
-                yield payload
-        except FAULTS as error:
+            async with aclosing(client.pubsub()) as pubsub:
+                await pubsub.subscribe(channel)
+                async for payload in _payloads(pubsub):
+                    yield payload
+        except FAULTS as error:  # closing may fail too
             _log.debug("Lost the subscription to %s: %s", channel, type(error).__name__)
-        finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]  # the package leaves it untyped
         await asyncio.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 -- spreads the processes
 
 
