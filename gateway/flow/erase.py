@@ -33,6 +33,7 @@ SWEEP_SECONDS = 60.0
 AWAY_SECONDS = 30.0
 """After the image store failed, for how long it is not asked again."""
 DELETES_AT_ONCE = 8
+_UNDROPPED = "Redis is away, so cached replies cannot be dropped"
 
 _DAY: Millis = 24 * 3600 * 1000
 
@@ -88,7 +89,7 @@ class Eraser:
         if not doomed:
             return 0
         if not await self.caches.drop(doomed):
-            self._log.warning("erasure waits", reason="Redis is away, so cached replies cannot be dropped")
+            self._log.warning("erasure waits", reason=_UNDROPPED)
             return 0
         return await self.finish(doomed)
 
@@ -194,7 +195,7 @@ class Sweeper:
         """Drop the cached replies; return whether they are gone. Says once that Redis is away."""
         dropped = await self.eraser.caches.drop(doomed)
         if not dropped and not self._redis_away:
-            self._log.warning("erasures wait", reason="Redis is away, so cached replies cannot be dropped")
+            self._log.warning("erasures wait", reason=_UNDROPPED)
         self._redis_away = not dropped
         return dropped
 

@@ -2,9 +2,9 @@
 
 First it is asked for (`erase_asked_at`): in that transaction every word of the caller's leaves the row, and from then
 on the row shows nothing of it. When cached replies and bytes are gone too, it is done (`erased_at`); until then, while
-Redis or the image store is away, whoever has a link of an image can still follow it. What is left is
-money, model, counts, day and whose it was, the names and digests of the images, and the fingerprint, by which a repeat
-of the idempotency key is known: it is never paid for again.
+Redis or the image store is away, whoever has a link of an image can still follow it. What is left is money, model,
+counts, day and whose it was, the names and digests of the images, and the fingerprint, by which a repeat of the
+idempotency key is known: it is never paid for again.
 """
 
 from collections import defaultdict

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,8 +50,8 @@ class SharedLimiter:
         self._local = LocalLimiter(metrics, processes=processes)
         self._lease_seconds = lease_seconds
         self._lease = round(lease_seconds * _SECOND)
-        self._take = _script("take.lua")
-        self._renew = _script("renew.lua")
+        self._take = Script.packaged("gateway.limits", "take.lua")
+        self._renew = Script.packaged("gateway.limits", "renew.lua")
         self._strays: dict[str, dict[str, int]] = {}
         """Ids by key that Redis may hold a place for although they are not in progress, and until when by the clock."""
         self._renewal: asyncio.Task[None] | None = None
@@ -199,7 +198,3 @@ class SharedLimiter:
     async def _renew_key(self, key: str, held: frozenset[str], strays: frozenset[str], patience: Patience) -> Any:
         words: list[Word] = [self._lease, len(held), *held, *(strays - held)]
         return await self._link.run(self._renew, [key], words, patience=patience)
-
-
-def _script(name: str) -> Script:
-    return Script(files("gateway.limits").joinpath(name).read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -45,6 +46,11 @@ class Script:
     source: str
     sha: str = field(init=False)
     """The SHA-1 by which Redis names it; nothing is protected by it."""
+
+    @classmethod
+    def packaged(cls, package: str, name: str) -> Self:
+        """Read the script that ships in a package."""
+        return cls(files(package).joinpath(name).read_text(encoding="utf-8"))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())

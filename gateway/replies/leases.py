@@ -5,7 +5,6 @@ import time
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, TypeAlias
 
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
@@ -61,8 +60,8 @@ class Leases:
         self._link = link
         self._every = lease_seconds * _RENEWALS
         self._millis = round(lease_seconds * 1000)
-        self._lead, self._renew, self._finish, self._forget = map(
-            _script, ("lead.lua", "renew.lua", "finish.lua", "forget.lua")
+        self._lead, self._renew, self._finish, self._forget = (
+            Script.packaged("gateway.replies", name) for name in ("lead.lua", "renew.lua", "finish.lua", "forget.lua")
         )
         self._held: set[Lead] = set()
         self._untold: dict[Lead, _End] = {}
@@ -167,7 +166,3 @@ async def _attempt(trips: Iterable[Coroutine[Any, Any, Any]]) -> list[bool]:
         if isinstance(outcome, BaseException) and not isinstance(outcome, RedisUnavailable):
             raise outcome
     return [not isinstance(outcome, RedisUnavailable) for outcome in outcomes]
-
-
-def _script(name: str) -> Script:
-    return Script(files("gateway.replies").joinpath(name).read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from importlib.resources import files
 
 from gateway.metrics import Metrics
 from gateway.redis_link import Patience, RedisLink, RedisUnavailable, Script, Word
@@ -22,10 +21,7 @@ class SharedReplies:
     def __init__(self, link: RedisLink, metrics: Metrics) -> None:
         self._link = link
         self._fallbacks = metrics.redis_fallbacks.labels("replies")
-        self._keep, self._drop = (
-            Script(files("gateway.replies").joinpath(name).read_text(encoding="utf-8"))
-            for name in ("keep.lua", "drop.lua")
-        )
+        self._keep, self._drop = (Script.packaged("gateway.replies", name) for name in ("keep.lua", "drop.lua"))
 
     async def look(self, tenant_id: str, fingerprint: str, patience: Patience) -> Entry | None:
         """See `Replies`."""

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import orjson
 import structlog
@@ -147,13 +148,14 @@ class Upstream:
         return answer
 
     async def _read(self, reply: Reply) -> Answer:
-        if len(reply.body) > _READ_OFF_LOOP:
-            return await aside(read_answer, reply.status, reply.headers, reply.body, self._config.keys)
-        if len(reply.body) <= _OFF_LOOP:
-            return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
-        async with self._turn:  # of those that came in one turn of the loop, one in each turn
-            await asyncio.sleep(0)
-            return read_answer(reply.status, reply.headers, reply.body, self._config.keys)
+        read, size = partial(read_answer, reply.status, reply.headers, reply.body, self._config.keys), len(reply.body)
+        if size > _READ_OFF_LOOP:
+            return await aside(read)
+        if size > _OFF_LOOP:
+            async with self._turn:  # of those that came in one turn of the loop, one in each turn
+                await asyncio.sleep(0)
+                return read()
+        return read()
 
     def _learn(self, account: Account, answer: Answer, now: float) -> None:
         """Tell the account's state what came of a call, and the operator what changed."""
@@ -165,12 +167,12 @@ class Upstream:
                 pass  # a cut is neither a time-out nor an answer
             case AccountFault(detail=detail):
                 self._accounts.answered(account)
-                aside = self._accounts.set_aside(account, now)
+                newly = self._accounts.set_aside(account, now)
                 self._log.error(
                     "upstream_account_refused",
                     account=account.label,
                     detail=detail,
-                    set_aside_seconds=SET_ASIDE if aside else 0,
+                    set_aside_seconds=SET_ASIDE if newly else 0,
                 )
             case _:
                 self._accounts.answered(account)

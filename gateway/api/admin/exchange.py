@@ -74,9 +74,11 @@ def sought(members: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def required(members: Mapping[str, Any], name: str) -> str:
-    """Return a member that is text and has to be there. Raises InvalidRequest."""
-    value = text_of(members, name)
+def required(
+    members: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any], str], str | None] = text_of
+) -> str:
+    """Return a member that is text, as `read` takes it, and has to be there. Raises InvalidRequest."""
+    value = read(members, name)
     if value is None:
         raise InvalidRequest(f"{name}: is required")
     return value

@@ -8,9 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.api.admin.entrance import ACTOR
-from gateway.api.admin.exchange import Tell, answer, only, read_nothing, read_object, resource, sought
+from gateway.api.admin.exchange import Tell, answer, only, read_nothing, read_object, required, resource, sought
 from gateway.database.engine import Database
-from gateway.errors import InvalidRequest
 from gateway.tenants.tokens import revoke_token, revoke_user
 
 
@@ -40,9 +39,7 @@ class TokensResource:
         """Refuse every token that a tenant minted for the end user `{"user": …}`; answer `{"revoked": N}`."""
         members = await read_object(request)
         only(members, "user")
-        user, name = sought(members, "user"), request.path_params["name"]
-        if user is None:
-            raise InvalidRequest("user: is required")
+        user, name = required(members, "user", sought), request.path_params["name"]
         revoked = await self.database.write(lambda connection: revoke_user(connection, name, user, by=ACTOR))
         await self.tell(name)
         return answer({"revoked": revoked})

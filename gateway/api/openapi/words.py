@@ -67,7 +67,10 @@ def answer(description: str, content: Json | None, *said: str, media_type: str =
 
 
 def failures(*statuses: int, form: str = "Error", said: Sequence[str] = ()) -> Json:
-    """Describe failures, all in one form, with those that may come everywhere; no HTTP is told so in the contract's."""
+    """Describe failures, all in one form, with those that may come everywhere.
+
+    What is no HTTP at all is refused in the contract's form, whatever the path has.
+    """
     described = {}
     for status in sorted(EVERYWHERE.union(statuses)):
         names = (*said, *_SAID.get(status, ()))
