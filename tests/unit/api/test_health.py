@@ -26,6 +26,7 @@ class Store:
             raise LedgerUnavailable
 
 
+@pytest.mark.alone
 def test_a_flood_of_probes_is_one_question() -> None:
     """However many ask at once, or within the second, the store is asked once."""
 
