@@ -6,7 +6,6 @@ is handed out, and its image has been paid for: what may pass is tried again wit
 """
 
 import asyncio
-import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ from gateway.aside import aside
 from gateway.guard import AddressRefused, Guard, open_session
 from gateway.images.inspect import MAX_BYTES
 from gateway.inflate import inflate
+from gateway.pieces import Pieces
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS: Final = frozenset({403, 404, 408, 410, 425, 429, 500, 502, 503, 504})
 _OK: Final = 200
 _CONNECTIONS_MAX: Final = 512
+_OFF_LOOP: Final = 4 << 20
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 
@@ -127,15 +128,15 @@ class Fetcher:
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in _ENCODINGS:
             raise FetchFailed(Failure.BROKEN, answer.status, "Content-Encoding")
-        body = io.BytesIO()  # gives its buffer away without a copy; joining pieces would hold the image twice
+        body = Pieces()
         async for piece in answer.content.iter_any():
-            body.write(piece)
-            if body.tell() > self._limits.bytes:
+            body.add(piece)
+            if body.size > self._limits.bytes:
                 raise FetchFailed(Failure.TOO_LARGE, answer.status)
         if encoding == "identity":
-            return body.getvalue()
+            return await aside(body.together) if body.size > _OFF_LOOP else body.together()
         # Compressed although "identity" was asked for, as some stores do with what they were given so.
-        plain = await aside(inflate, body.getvalue(), self._limits.bytes)
+        plain = await aside(lambda: inflate(body.together(), self._limits.bytes))
         if plain is None:
             raise FetchFailed(Failure.TOO_LARGE, answer.status)
         return plain

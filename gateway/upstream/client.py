@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import orjson
 import structlog
@@ -148,7 +147,10 @@ class Upstream:
         return answer
 
     async def _read(self, reply: Reply) -> Answer:
-        read, size = partial(read_answer, reply.status, reply.headers, reply.body, self._config.keys), len(reply.body)
+        def read() -> Answer:
+            return read_answer(reply.status, reply.headers, reply.body.together(), self._config.keys)
+
+        size = reply.body.size
         if size > _READ_OFF_LOOP:
             return await aside(read)
         if size > _OFF_LOOP:

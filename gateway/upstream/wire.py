@@ -8,7 +8,6 @@ hands over a connection. aiohttp sends nothing again by itself unless the method
 
 import asyncio
 import contextlib
-import io
 import select
 import ssl
 import time
@@ -24,6 +23,7 @@ from yarl import URL
 
 from gateway.aside import aside
 from gateway.inflate import inflate
+from gateway.pieces import Pieces
 from gateway.upstream.answer import Lost, NotConnected
 
 _IDLE_SECONDS = 4.0
@@ -46,7 +46,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: Pieces = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +173,24 @@ class Wire:
             return Lost(timeout=False, detail=f"a reply of more than {self._reply_cap} bytes")
         return Reply(response.status, response.headers, content)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+    async def _read(self, response: aiohttp.ClientResponse) -> Pieces | None:
         """Read the body; None as soon as it exceeds the cap."""
-        read = io.BytesIO()  # gives its buffer away without a copy; joining pieces would hold the body twice
+        read = Pieces()
         while piece := await response.content.readany():
-            read.write(piece)
-            if read.tell() > self._reply_cap:
+            read.add(piece)
+            if read.size > self._reply_cap:
                 response.close()
                 return None
-        body = read.getvalue()
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
             # Compressed although it was not asked for; what is no gzip stays as it is.
             with contextlib.suppress(zlib.error, EOFError):
-                return await aside(inflate, body, self._reply_cap)
-        return body
+                plain = await aside(lambda: inflate(read.together(), self._reply_cap))
+                if plain is None:
+                    return None
+                unpacked = Pieces()
+                unpacked.add(plain)
+                return unpacked
+        return read
 
     async def close(self) -> None:
         """Close every connection."""

@@ -13,6 +13,7 @@ FLOORS = (
         "clock",
         "ids",
         "inflate",
+        "pieces",
         "metrics",
         "logs",
         "aside",
