@@ -25,6 +25,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PIECE: Final = 1 << 20
+_WRITTEN_AT_ONCE: Final = 64 << 10
+"""More at once has Linux's page cache ask for larger blocks of memory, which the host of a virtual machine may first
+have to find: with 2 MB a tenth to a fifth fewer images were kept in a second, and other threads waited longer."""
 _UNFINISHED: Final = ".part"
 _UNFINISHED_SECONDS: Final = 3600  # nobody writes one image for so long, so an older file is a dead writer's
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -237,7 +240,7 @@ def _write_synced(name: str, content: bytes, directory: int) -> None:
     try:
         rest = memoryview(content)
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            rest = rest[os.write(descriptor, rest[:_WRITTEN_AT_ONCE]) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
