@@ -4,6 +4,7 @@ SIGTERM or SIGINT drains and exits 0, a second one does not wait; see `life.py`.
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ from gateway.logs import configure
 from gateway.parent import Parent
 from gateway.settings import Settings
 
+_M_ARENA_MAX = -8
+
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; return the exit status. Raises Misconfigured before anything is listened on."""
@@ -43,6 +46,7 @@ async def serve_alone(gateway: Gateway, ready: Callable[[], None] | None = None)
 
     Raises Misconfigured if a port cannot be had. `ready` is called once requests are taken.
     """
+    _use_one_arena()
     settings, log = gateway.settings, structlog.get_logger("server")
     life = Life(gateway, listen(settings))
     metrics_server, metrics_thread = serve_metrics(settings, gateway.metrics.registry)
@@ -68,6 +72,7 @@ def work(settings: Settings, listener: int, ready: int, alive: int) -> int:
     A byte goes to `ready` once requests are taken; the end of `alive` says that the parent is gone, and is heeded like
     SIGTERM: nobody else would ever stop the worker.
     """
+    _use_one_arena()
     configure(settings.log_level, settings.log_format, hidden_of(settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_work(settings, listener, ready, alive))
@@ -124,6 +129,17 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> tuple[WSGI
     except OSError as error:
         where = f"{settings.metrics_host}:{settings.metrics_port}"
         raise Misconfigured([f"GATEWAY_METRICS_PORT: cannot listen on {where}: {error}"]) from error
+
+
+def _use_one_arena() -> None:
+    """Have glibc's malloc keep one arena (mallopt(3), M_ARENA_MAX) rather than up to eight a core.
+
+    Images are decoded in one thread and freed in another; with an arena each, what is free in one is of no use to the
+    others. 32 replies of 2 MB at once peaked at 254 MB instead of 217, and took a sixth more of the processor.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have other ways; what a preloaded one makes of it is its own matter
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _handle(number: signal.Signals, what: Callable[[], None]) -> None:
