@@ -100,11 +100,12 @@ def test_limits_are_held_against_the_same_load_without_them() -> None:
     assert (target.found, target.met) == ("80%", False)
 
 
-def test_large_images_are_held_against_memory_and_stalls_too() -> None:
+@pytest.mark.parametrize("scenario", ["decode and keep", "decode and keep in S3"])
+def test_large_images_are_held_against_memory_and_stalls_too(scenario: str) -> None:
     """A run over 32 connections that is fast, but takes too much memory or stalls too long, misses those targets."""
     load = Load(requests=1000, errors=0, seconds=5, p50_ms=1, p99_ms=1)
     used = Used(cpu_us=1, peak_mb=251, others=0, stall_ms=20)
-    run = Pressed("decode and keep", "gateway", "base64", 32, load, used)
+    run = Pressed(scenario, "gateway", "base64", 32, load, used)
     found = {target.what.rpartition(", ")[2]: target.met for target in targets(Figures((run,)))}
     assert found == {"32 connections": True, "peak memory": False, "longest stall": True}
 
