@@ -135,7 +135,7 @@ def _use_one_arena() -> None:
     """Have glibc's malloc keep one arena (mallopt(3), M_ARENA_MAX) rather than up to eight a core.
 
     Images are decoded in one thread and freed in another; with an arena each, what is free in one is of no use to the
-    others. 32 replies of 2 MB at once peaked at 254 MB instead of 217, and took a sixth more of the processor.
+    others. 32 replies of 2 MB at once peaked at 226 MB instead of 213, and took a tenth more of the processor.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # other C libraries have other ways; what a preloaded one makes of it is its own matter
