@@ -49,9 +49,8 @@ class Pepper:
         if not gateway_secrets or not all(gateway_secrets):
             raise ValueError("keys need a secret, and none may be empty")
         derived = (hmac.digest(secret, b"key-digest", "sha256") for secret in gateway_secrets)
-        self._peppers = [
-            hmac.new(pepper, digestmod="sha256") for pepper in derived
-        ]  # copied: less work than a digest of a key
+        # Each digest begins with a copy of one of these, which is less work than to begin with the pepper itself.
+        self._peppers = [hmac.new(pepper, digestmod="sha256") for pepper in derived]
 
     def digest(self, key: str) -> str:
         """Return the digest that a new key is stored by."""
